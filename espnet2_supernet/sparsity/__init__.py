@@ -1,0 +1,1 @@
+"""Self-pruning: pattern x score x schedule over masked linear layers."""

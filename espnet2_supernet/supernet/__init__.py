@@ -1,0 +1,1 @@
+"""One model, a table of named subnets, and the verbs on that table."""
