@@ -1,0 +1,1 @@
+"""Corpus preparation: data directories, audio checks, token lists; without torch and ESPnet."""
