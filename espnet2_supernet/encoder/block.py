@@ -1,0 +1,137 @@
+"""Encoder blocks: transformer (Emformer-like) and conformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet2_supernet.encoder.attention import ChunkAttention
+from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.convolution import ChunkConvolution
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.supernet.norm import SubnetLayerNorm
+
+
+@dataclass
+class BlockState:
+    """What a block remembers of the frames before a chunk.
+
+    Attributes:
+        key: Attention keys ``(B, L, D)``.
+        value: Attention values ``(B, L, D)``.
+        conv: Inputs of the depthwise kernel ``(B, reach, D)``; reach = 0 without convolution.
+    """
+
+    key: Tensor
+    value: Tensor
+    conv: Tensor
+
+
+class FeedForward(nn.Module):
+    """Position-wise feed-forward module: D to ``units`` and back, with SiLU between."""
+
+    def __init__(self, size: int, units: int, dropout_rate: float) -> None:
+        super().__init__()
+        self.linear_in = MaskedLinear(size, units)
+        self.linear_out = MaskedLinear(units, size)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., D)`` to ``(..., D)``."""
+        return self.linear_out(self.dropout(F.silu(self.linear_in(x))))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer block; the modes differ in what attention sees and in nothing else.
+
+    Args:
+        size: Model dimension D.
+        heads: Attention heads.
+        linear_units: Inner size of the feed-forward module.
+        dropout_rate: Dropout of each module's output and of the feed-forward units.
+        attention_dropout_rate: Dropout of the attention weights.
+    """
+
+    reach = 0
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        linear_units: int,
+        dropout_rate: float,
+        attention_dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.norm_attention = SubnetLayerNorm(size)
+        self.attention = ChunkAttention(size, heads, attention_dropout_rate)
+        self.norm_feed_forward = SubnetLayerNorm(size)
+        self.feed_forward = FeedForward(size, linear_units, dropout_rate)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
+        """State before the first frame: zeros, which the attention mask hides."""
+        size = self.attention.linear_k.out_features
+        past = torch.zeros(batch_size, left_context, size, dtype=like.dtype, device=like.device)
+        return BlockState(past, past, past.new_zeros(batch_size, self.reach, size))
+
+    def forward(
+        self, x: Tensor, layout: ChunkLayout, state: BlockState
+    ) -> tuple[Tensor, BlockState]:
+        """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
+        attended, (key, value) = self._attend(x, layout, state)
+        x = x + attended
+        x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        return x, BlockState(key, value, state.conv)
+
+    def _attend(
+        self, x: Tensor, layout: ChunkLayout, state: BlockState
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        past = (state.key, state.value)
+        out, past = self.attention(self.norm_attention(x), layout, past)
+        return self.dropout(out), past
+
+
+class ConformerBlock(TransformerBlock):
+    """Conformer block (Gulati et al., arXiv 2005.08100) with dynamic chunk convolution.
+
+    Args:
+        size: Model dimension D.
+        heads: Attention heads.
+        linear_units: Inner size of both feed-forward modules.
+        dropout_rate: Dropout of each module's output and of the feed-forward units.
+        attention_dropout_rate: Dropout of the attention weights.
+        cnn_module_kernel: Width of the depthwise kernel in frames, odd.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        linear_units: int,
+        dropout_rate: float,
+        attention_dropout_rate: float,
+        cnn_module_kernel: int,
+    ) -> None:
+        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate)
+        self.norm_macaron = SubnetLayerNorm(size)
+        self.feed_forward_macaron = FeedForward(size, linear_units, dropout_rate)
+        self.norm_convolution = SubnetLayerNorm(size)
+        self.convolution = ChunkConvolution(size, cnn_module_kernel)
+        self.norm_out = SubnetLayerNorm(size)
+        self.reach = self.convolution.reach
+
+    def forward(
+        self, x: Tensor, layout: ChunkLayout, state: BlockState
+    ) -> tuple[Tensor, BlockState]:
+        """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
+        x = x + 0.5 * self.dropout(self.feed_forward_macaron(self.norm_macaron(x)))
+        attended, (key, value) = self._attend(x, layout, state)
+        x = x + attended
+        convolved, conv = self.convolution(self.norm_convolution(x), layout, state.conv)
+        x = x + self.dropout(convolved)
+        x = x + 0.5 * self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        return self.norm_out(x), BlockState(key, value, conv)

@@ -1,0 +1,96 @@
+"""How an utterance is cut into chunks.
+
+One layout serves all three passes. The *masked pass* cuts the whole utterance into K chunks and
+computes them side by side; the *stateful pass* computes the chunks as they arrive, and a state
+stands in for what came before; the *full-context* pass is one chunk that covers the utterance.
+That streamed equals masked is therefore a property of the layout, not of each layer.
+
+A chunk of C frames carries copies of the R frames that follow it (its right context). The copies
+are computed again in every layer from what their chunk may see, so that the look-ahead stays R
+frames however deep the encoder is (hard copy of the right context: Emformer, arXiv 2010.10759).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from espnet2_supernet.supernet.context import Context
+
+
+@dataclass(frozen=True)
+class ChunkLayout:
+    """Geometry of a batch of chunks; S = ``chunk_size + right_context``.
+
+    Attributes:
+        chunk_size: C, frames that a chunk contributes to the output.
+        left_context: L, earlier frames that attention may use.
+        right_context: R, copied look-ahead frames at the end of each chunk.
+        valid: ``(B, K, S)``, True where a frame exists.
+        num_past: Frames of the utterance before the first chunk of this layout.
+    """
+
+    chunk_size: int
+    left_context: int
+    right_context: int
+    valid: Tensor
+    num_past: int = 0
+
+    @classmethod
+    def for_context(cls, context: Context, lengths: Tensor, max_length: int) -> ChunkLayout:
+        """Lay out whole utterances of ``lengths (B,)`` frames, padded to ``max_length``."""
+        if context.chunk_size is None:
+            chunk, left, right = max_length, 0, 0
+        else:
+            chunk, left, right = context.chunk_size, context.left_context, context.right_context
+        num_chunks = -(-max_length // chunk)
+        starts = torch.arange(num_chunks, device=lengths.device) * chunk
+        index = starts[:, None] + torch.arange(chunk + right, device=lengths.device)
+        return cls(chunk, left, right, index[None] < lengths[:, None, None])
+
+    def after(self, num_past: int) -> ChunkLayout:
+        """The same chunks, ``num_past`` frames into the utterance."""
+        return replace(self, num_past=num_past)
+
+    def split(self, frames: Tensor) -> Tensor:
+        """Cut ``(B, T, D)`` into chunks with their right context: ``(B, K, S, D)``."""
+        num_chunks, span = self.valid.shape[1:]
+        missing = (num_chunks - 1) * self.chunk_size + span - frames.size(1)
+        frames = torch.nn.functional.pad(frames, (0, 0, 0, missing))
+        return frames.unfold(1, span, self.chunk_size).transpose(2, 3)
+
+    def join(self, chunks: Tensor) -> Tensor:
+        """Inverse of :meth:`split` without the copies: ``(B, K, S, D)`` to ``(B, K * C, D)``."""
+        return chunks[:, :, : self.chunk_size].flatten(1, 2)
+
+    def left_windows(self, chunks: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames before each chunk.
+
+        Args:
+            chunks: ``(B, K, S, D)``.
+            past: ``(B, n, D)``, the n frames before the first chunk (zeros at the start).
+
+        Returns:
+            Windows ``(B, K, n, D)`` and the past of the next layout ``(B, n, D)``.
+        """
+        width = past.size(1)
+        if width == 0:
+            return chunks[:, :, :0], past
+        frames = torch.cat([past, self.join(chunks)], dim=1)
+        windows = frames.unfold(1, width, self.chunk_size)[:, : chunks.size(1)].transpose(2, 3)
+        return windows, frames[:, frames.size(1) - width :]
+
+    def key_mask(self) -> Tensor:
+        """Which of the L + S keys each chunk may attend: ``(B, K, L + S)``, True = may.
+
+        A chunk that lies wholly in the padding may attend its own frames, since softmax over
+        nothing is not a number; its output is never used.
+        """
+        batch, num_chunks, _ = self.valid.shape
+        starts = torch.arange(num_chunks, device=self.valid.device) * self.chunk_size
+        left = torch.arange(self.left_context, device=self.valid.device) - self.left_context
+        exists = (self.num_past + starts[:, None] + left >= 0).expand(batch, -1, -1)
+        own = self.valid | ~self.valid.any(-1, keepdim=True)
+        return torch.cat([exists, own], dim=-1)

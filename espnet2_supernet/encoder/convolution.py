@@ -1,0 +1,53 @@
+"""Convolution module of the conformer with dynamic chunk convolution."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.supernet.norm import SubnetLayerNorm
+
+
+class ChunkConvolution(nn.Module):
+    """Gated depthwise convolution whose kernel ends with the chunk.
+
+    Frames to the left are the real ones, across the chunk's edge; frames beyond the chunk and its
+    right context count as zero (dynamic chunk convolution, arXiv 2304.09325). Under full context
+    it is the plain convolution of the conformer. LayerNorm instead of BatchNorm, and padding is
+    zeroed before the kernel, so that no output depends on what an utterance is batched with.
+
+    Args:
+        size: Model dimension D.
+        kernel_size: Odd number of frames.
+
+    Raises:
+        ConfigError: If the kernel is even.
+    """
+
+    def __init__(self, size: int, kernel_size: int) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ConfigError(f"encoder_conf.cnn_module_kernel must be odd, got {kernel_size}")
+        self.reach = kernel_size // 2
+        self.pointwise_in = MaskedLinear(size, 2 * size)
+        self.depthwise = nn.Conv1d(size, size, kernel_size, groups=size)
+        self.norm = SubnetLayerNorm(size)
+        self.pointwise_out = MaskedLinear(size, size)
+
+    def forward(self, x: Tensor, layout: ChunkLayout, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve chunks ``(B, K, S, D)``; ``past (B, reach, D)`` precedes the first one.
+
+        Returns:
+            Chunks ``(B, K, S, D)`` and the past of the next call.
+        """
+        x = F.glu(self.pointwise_in(x), dim=-1)
+        x = x.masked_fill(~layout.valid[..., None], 0.0)
+        left, next_past = layout.left_windows(x, past)
+        window = F.pad(torch.cat([left, x], dim=2), (0, 0, 0, self.reach))
+        out = self.depthwise(window.flatten(0, 1).transpose(1, 2)).transpose(1, 2)
+        out = F.silu(self.norm(out.unflatten(0, x.shape[:2])))
+        return self.pointwise_out(out), next_past

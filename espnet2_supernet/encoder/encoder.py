@@ -1,0 +1,270 @@
+"""The encoders that a supernet is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from torch import Tensor, nn
+
+from espnet2_supernet.encoder.block import BlockState, ConformerBlock, TransformerBlock
+from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.subsampling import FACTOR, SUBSAMPLING, Conv2dSubsampling
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.norm import SubnetLayerNorm
+
+FULL_CONTEXT = Context()
+
+
+@dataclass
+class EncoderState:
+    """Everything a stream remembers; its size does not grow with the stream.
+
+    Attributes:
+        context: Chunk, left and right context in encoder frames.
+        feats: Features not yet subsampled ``(B, < 4, F)``.
+        subsampling: State of the subsampling.
+        frames: Subsampled frames not yet encoded ``(B, < C + R, D)``.
+        blocks: One state for each block.
+        num_past: Frames already encoded.
+    """
+
+    context: Context
+    feats: Tensor
+    subsampling: list[Tensor]
+    frames: Tensor
+    blocks: list[BlockState]
+    num_past: int = 0
+
+
+class SupernetEncoder(AbsEncoder):
+    """Subsampling, blocks and a final norm; what they see is said by a :class:`Context`.
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D.
+        blocks: The blocks, each of dimension D.
+        subsampling: ``conv2d`` or ``stack``; both by four.
+        subsampling_channels: Channels of the ``conv2d`` subsampling.
+        dropout_rate: Dropout of the subsampled frames.
+
+    Raises:
+        ConfigError: If the subsampling is unknown.
+    """
+
+    subsampling_factor = FACTOR
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        blocks: list[TransformerBlock],
+        subsampling: str,
+        subsampling_channels: int,
+        dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        if subsampling not in SUBSAMPLING:
+            raise ConfigError(
+                f"encoder_conf.subsampling: unknown '{subsampling}'; "
+                f"choose one of {', '.join(SUBSAMPLING)}"
+            )
+        kind = SUBSAMPLING[subsampling]
+        options = {"channels": subsampling_channels} if kind is Conv2dSubsampling else {}
+        self.subsampling = kind(input_size, output_size, **options)
+        self.dropout = nn.Dropout(dropout_rate)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = SubnetLayerNorm(output_size)
+        self._input_size, self._output_size = input_size, output_size
+
+    def output_size(self) -> int:
+        """Model dimension D."""
+        return self._output_size
+
+    def forward(
+        self,
+        xs_pad: Tensor,
+        ilens: Tensor,
+        prev_states: Tensor | None = None,
+        *,
+        context: Context | None = None,
+    ) -> tuple[Tensor, Tensor, None]:
+        """Encode whole utterances: the full-context or the masked pass.
+
+        Args:
+            xs_pad: Features ``(B, T, F)``.
+            ilens: Their lengths ``(B,)``.
+            prev_states: Not used; part of ESPnet's interface.
+            context: What each frame may see; full context when None.
+
+        Returns:
+            Frames ``(B, T // 4, D)``, zero beyond each length; lengths ``(B,)``; None.
+        """
+        lengths = ilens // FACTOR
+        max_length = int(lengths.max())
+        if max_length == 0:
+            return xs_pad.new_zeros(xs_pad.size(0), 0, self._output_size), lengths, None
+        context = context or FULL_CONTEXT
+        state = self._init(context, xs_pad.size(0))
+        frames, _ = self.subsampling(xs_pad[:, : FACTOR * max_length], state.subsampling)
+        layout = ChunkLayout.for_context(context, lengths, max_length)
+        out, _ = self._encode(self.dropout(frames), layout, state.blocks)
+        out = out[:, :max_length]
+        steps = torch.arange(max_length, device=out.device)
+        return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths, None
+
+    def init_state(self, context: Context, batch_size: int = 1) -> EncoderState:
+        """State of a stream before its first sample.
+
+        Raises:
+            ConfigError: If the context is full: an utterance must end before it can be encoded.
+        """
+        if context.is_full:
+            raise ConfigError("a full-context subnet cannot be streamed; choose a streaming subnet")
+        return self._init(context, batch_size)
+
+    @torch.no_grad()
+    def stream(
+        self, feats: Tensor, state: EncoderState, is_final: bool = False
+    ) -> tuple[Tensor, EncoderState]:
+        """Encode as many chunks as the features complete: the stateful pass.
+
+        Args:
+            feats: The next features ``(B, n, F)``; n may be 0.
+            state: Result of :meth:`init_state` or of the last call; it is not changed.
+            is_final: No features follow: encode the rest, be it a whole chunk or not.
+
+        Returns:
+            Frames ``(B, n', D)`` and the next state.
+        """
+        feats = torch.cat([state.feats, feats.to(state.feats)], dim=1)
+        whole = feats.size(1) - feats.size(1) % FACTOR
+        frames, subsampling = state.frames, state.subsampling
+        if whole:
+            new, subsampling = self.subsampling(feats[:, :whole], subsampling)
+            frames = torch.cat([frames, new], dim=1)
+        rest = EncoderState(
+            state.context, feats[:, whole:], subsampling, frames, state.blocks, state.num_past
+        )
+        return self._stream_chunks(rest, is_final)
+
+    def _stream_chunks(self, state: EncoderState, is_final: bool) -> tuple[Tensor, EncoderState]:
+        chunk, right = state.context.chunk_size or 0, state.context.right_context
+        ready = state.frames.size(1)
+        num_chunks = -(-ready // chunk) if is_final else max(0, (ready - right) // chunk)
+        if num_chunks == 0:
+            return state.frames[:, :0], state
+        used = min(ready, num_chunks * chunk)
+        lengths = torch.full((state.frames.size(0),), ready, device=state.frames.device)
+        layout = ChunkLayout.for_context(state.context, lengths, num_chunks * chunk)
+        layout = layout.after(state.num_past)
+        visible = state.frames[:, : num_chunks * chunk + right]
+        out, blocks = self._encode(visible, layout, state.blocks)
+        state.frames, state.blocks = state.frames[:, used:], blocks
+        state.num_past += used
+        return out[:, :used], state
+
+    def _encode(
+        self, frames: Tensor, layout: ChunkLayout, states: list[BlockState]
+    ) -> tuple[Tensor, list[BlockState]]:
+        x, next_states = layout.split(frames), []
+        for block, state in zip(self.blocks, states, strict=True):
+            x, state = block(x, layout, state)
+            next_states.append(state)
+        return self.norm(layout.join(x)), next_states
+
+    def _init(self, context: Context, batch_size: int) -> EncoderState:
+        like = next(self.subsampling.parameters())
+        blocks = [block.init_state(batch_size, context.left_context, like) for block in self.blocks]
+        return EncoderState(
+            context,
+            like.new_zeros(batch_size, 0, self._input_size),
+            self.subsampling.init_state(batch_size),
+            like.new_zeros(batch_size, 0, self._output_size),
+            blocks,
+        )
+
+
+class SupernetTransformerEncoder(SupernetEncoder):
+    """Emformer-like transformer: the modes differ by what attention may see, nothing else.
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D.
+        attention_heads: Heads of each block.
+        linear_units: Inner size of the feed-forward modules.
+        num_blocks: Number of blocks.
+        dropout_rate: Dropout of module outputs and feed-forward units.
+        attention_dropout_rate: Dropout of attention weights.
+        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T) or ``conv2d``.
+        subsampling_channels: Channels of ``conv2d``.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 1024,
+        num_blocks: int = 12,
+        dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        subsampling: str = "stack",
+        subsampling_channels: int = 32,
+    ) -> None:
+        blocks = [
+            TransformerBlock(
+                output_size, attention_heads, linear_units, dropout_rate, attention_dropout_rate
+            )
+            for _ in range(num_blocks)
+        ]
+        super().__init__(
+            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
+        )
+
+
+class SupernetConformerEncoder(SupernetEncoder):
+    """Conformer with dynamic chunk convolution.
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D.
+        attention_heads: Heads of each block.
+        linear_units: Inner size of the feed-forward modules.
+        num_blocks: Number of blocks.
+        dropout_rate: Dropout of module outputs and feed-forward units.
+        attention_dropout_rate: Dropout of attention weights.
+        cnn_module_kernel: Width of the depthwise kernel in frames, odd.
+        subsampling: ``conv2d`` (default) or ``stack``.
+        subsampling_channels: Channels of ``conv2d``.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 1024,
+        num_blocks: int = 12,
+        dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        cnn_module_kernel: int = 15,
+        subsampling: str = "conv2d",
+        subsampling_channels: int = 32,
+    ) -> None:
+        blocks: list[TransformerBlock] = [
+            ConformerBlock(
+                output_size,
+                attention_heads,
+                linear_units,
+                dropout_rate,
+                attention_dropout_rate,
+                cnn_module_kernel,
+            )
+            for _ in range(num_blocks)
+        ]
+        super().__init__(
+            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
+        )

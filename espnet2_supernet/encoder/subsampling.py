@@ -1,0 +1,78 @@
+"""Subsampling by four without look-ahead: frame ``t`` uses features up to ``4 t + 3`` only.
+
+Both kinds turn every four features into one frame and drop an incomplete last group, in the whole
+utterance as in a stream.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet2_supernet.errors import ConfigError
+
+FACTOR = 4
+
+
+class StackSubsampling(nn.Module):
+    """Linear projection, then four frames side by side (torchaudio's Emformer RNN-T front-end).
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D, a multiple of four.
+
+    Raises:
+        ConfigError: If four does not divide D.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        if output_size % FACTOR:
+            raise ConfigError(f"encoder_conf.output_size must be a multiple of 4: {output_size}")
+        self.linear = nn.Linear(input_size, output_size // FACTOR, bias=False)
+
+    def init_state(self, batch_size: int) -> list[Tensor]:
+        """Nothing to remember."""
+        return []
+
+    def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Map features ``(B, 4 n, F)`` to frames ``(B, n, D)``."""
+        return self.linear(feats).unflatten(1, (-1, FACTOR)).flatten(2), state
+
+
+class Conv2dSubsampling(nn.Module):
+    """Two causal 3x3 convolutions of stride two over time and frequency.
+
+    Args:
+        input_size: Feature dimension F, at least 7.
+        output_size: Model dimension D.
+        channels: Channels of both convolutions.
+    """
+
+    def __init__(self, input_size: int, output_size: int, channels: int = 32) -> None:
+        super().__init__()
+        bands = [input_size, (input_size - 1) // 2, ((input_size - 1) // 2 - 1) // 2]
+        if bands[2] < 1:
+            raise ConfigError(f"conv2d subsampling needs at least 7 features, got {input_size}")
+        self.state_shapes = [(1, 1, bands[0]), (channels, 1, bands[1])]
+        self.conv1 = nn.Conv2d(1, channels, 3, stride=2)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=2)
+        self.linear = nn.Linear(channels * bands[2], output_size)
+
+    def init_state(self, batch_size: int) -> list[Tensor]:
+        """The last input frame of each convolution: zeros before the first."""
+        weight = self.conv1.weight
+        return [weight.new_zeros(batch_size, *shape) for shape in self.state_shapes]
+
+    def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Map features ``(B, 4 n, F)`` to frames ``(B, n, D)``; state: one frame for each layer."""
+        x, next_state = feats[:, None], []
+        for conv, last in zip((self.conv1, self.conv2), state, strict=True):
+            x = torch.cat([last.to(x.dtype), x], dim=2)
+            next_state.append(x[:, :, -1:])
+            x = F.silu(conv(x))
+        return self.linear(x.transpose(1, 2).flatten(2)), next_state
+
+
+SUBSAMPLING = {"stack": StackSubsampling, "conv2d": Conv2dSubsampling}
