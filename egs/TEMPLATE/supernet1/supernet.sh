@@ -1,0 +1,388 @@
+#!/usr/bin/env bash
+# The main recipe: one supernet from raw audio to the table of its subnets.
+#
+#   stage  what it does
+#   1      data preparation: local/data.sh makes data/<set>
+#   2      speed perturbation of the training set (off by default)
+#   3      format: check the audio, make dump/raw
+#   4      filter: remove too long, too short and empty utterances from training and validation
+#   5      token list
+#   6      SSL statistics (not built yet)
+#   7      SSL pre-training (not built yet)
+#   8      ASR statistics
+#   9      supernet training, with pruning while it trains
+#   10     prune and extract: each subnet as a model of its own
+#   11     decode: every subnet in its mode
+#   12     score: sclite, intervals, the table, RESULTS.md
+#   13     latency and real-time factor on the device (not built yet)
+#   14     pack (off by default)
+#   15     upload (not built yet)
+#
+# Every stage skips what is up to date and can be run alone: --stage 12 --stop_stage 12.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./scripts/common.sh
+command_line="./supernet.sh $(printf '%q ' "$@")"
+
+# options {
+# Stages
+stage=1              # first stage
+stop_stage=15        # last stage
+skip_stages=""       # numbers to leave out, e.g. "2 4"
+skip_data_prep=false # leave out stages 1-5
+skip_train=false     # leave out stages 6-10
+skip_eval=false      # leave out stages 11-13
+skip_packing=true    # leave out stage 14 unless it is the only one asked for
+force=false          # redo what is up to date; an earlier experiment is kept as <asr_exp>.old.<date>
+# Machines
+ngpu=0               # GPUs per node for training; 0 trains on the CPU
+num_nodes=1          # nodes for training; more than one needs cmd_backend=slurm|sge or --dist_launcher
+dist_launcher=""     # slurm|mpi: start the nodes with srun|mpirun inside an allocation that you hold
+nj=0                 # parallel jobs for data and statistics; 0: one per core
+inference_nj=0       # parallel jobs for decoding; 0: one per core
+python=python3       # Python command
+dumpdir=dump         # formatted data
+expdir=exp           # statistics, models, decoded text, results
+# Data
+local_data_opts=""        # options for local/data.sh
+lang=en                   # language; names the token list and the statistics
+train_set=""              # name of the training set
+valid_set=""              # name of the validation set
+test_sets=""              # names of the test sets
+speed_perturb_factors=""  # e.g. "0.9 1.0 1.1"
+fs=16k                    # sampling rate; audio of another rate is an error
+audio_format=auto         # auto (keep flac and wav as they are), flac or wav
+min_wav_duration=0.1      # seconds; shorter training utterances are removed
+max_wav_duration=20       # seconds; longer training utterances are removed
+# Tokens
+token_type=bpe  # bpe, char or word
+nbpe=500        # number of BPE tokens
+bpemode=unigram # unigram or bpe
+nlsyms=""       # symbols kept whole, e.g. "<noise>"
+# Training
+asr_config=conf/train.yaml   # training configuration, with its supernet_conf block
+asr_args=""                  # options of asr_train that win over the configuration
+asr_tag=""                   # name of the experiment; default: from configuration and tokens
+asr_stats_dir=""             # default: <expdir>/asr_stats_raw_<lang>_<tokens>
+asr_exp=""                   # default: <expdir>/asr_<asr_tag>
+feats_normalize=global_mvn   # global_mvn, utterance_mvn or none
+# Decoding and scoring
+inference_config=conf/decode.yaml        # decoding configuration
+inference_args=""                        # options of asr_inference that win over the configuration
+inference_tag=""                         # default: from the configuration's name and inference_args
+inference_asr_model=valid.loss.ave.pth   # checkpoint in asr_exp
+subnets=""                               # subnets to extract, decode and score; empty: all
+check_streaming=false                    # stage 11 also checks that streamed equals masked on the validation set
+check_streaming_args=""                  # options of check_streaming, e.g. "--max_utts 20"
+score_args=""                            # options of score, e.g. "--scorer python"
+# } options
+parse_options "${BASH_SOURCE[0]##*/}" "$@"
+. ./path.sh
+. ./db.sh
+. ./cmd.sh
+
+stage_titles=([1]="data preparation" "speed perturbation" "format" "filter" "token list"
+    "SSL statistics" "SSL pre-training" "ASR statistics" "supernet training" "prune and extract"
+    "decode" "score" "latency" "pack" "upload")
+unbuilt_stages="6 7 13 15"
+
+# ------------------------------------------------------------------------- names and checks
+
+[ -n "${train_set}" ] || die 2 "--train_set is empty (run ./run.sh, which knows the sets of its corpus)"
+[ -n "${valid_set}" ] || die 2 "--valid_set is empty"
+[ -n "${test_sets}" ] || die 2 "--test_sets is empty"
+[ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
+case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be slurm or mpi" ;; esac
+! "${skip_data_prep}" || skip_stages+=" 1 2 3 4 5"
+! "${skip_train}" || skip_stages+=" 6 7 8 9 10"
+! "${skip_eval}" || skip_stages+=" 11 12 13"
+[ "${nj}" -gt 0 ] || nj=$(nproc)
+[ "${inference_nj}" -gt 0 ] || inference_nj=$(nproc)
+
+plain_train_set=${train_set}
+[ -z "${speed_perturb_factors}" ] || train_set=${train_set}_sp
+raw=${dumpdir}/raw
+case ${token_type} in
+    bpe) tokens=bpe_${bpemode}${nbpe} ;;
+    char | word) tokens=${token_type} ;;
+    *) die 2 "--token_type must be bpe, char or word, not '${token_type}'" ;;
+esac
+token_dir=data/${lang}_token_list/${tokens}
+suffix=raw_${lang}_${tokens}${speed_perturb_factors:+_sp}
+if [ -z "${asr_tag}" ]; then
+    asr_tag=$(basename "${asr_config}" .yaml)_${suffix}$(tr -d ' /|=' <<<"${asr_args//--/_}")
+fi
+asr_stats_dir=${asr_stats_dir:-${expdir}/asr_stats_${suffix}}
+asr_exp=${asr_exp:-${expdir}/asr_${asr_tag}}
+if [ -z "${inference_tag}" ]; then
+    inference_tag=$(basename "${inference_config}" .yaml)$(tr -d ' /|=' <<<"${inference_args//--/_}")
+    inference_tag=${inference_tag#decode}
+fi
+inference_tag=${inference_tag#_}
+data_files="wav.scp text utt2spk spk2utt"
+token_options=(--token_type "${token_type}" --token_list "${token_dir}/tokens.txt")
+[ "${token_type}" != bpe ] || token_options+=(--bpemodel "${token_dir}/bpe.model")
+data_options=(
+    --train_data_path_and_name_and_type "${raw}/${train_set}/wav.scp,speech,sound"
+    --train_data_path_and_name_and_type "${raw}/${train_set}/text,text,text"
+    --valid_data_path_and_name_and_type "${raw}/${valid_set}/wav.scp,speech,sound"
+    --valid_data_path_and_name_and_type "${raw}/${valid_set}/text,text,text")
+
+bin() { "${python}" -m "espnet2_supernet.bin.$1" "${@:2}"; }
+in_dir() { local f; for f in $2; do echo "$1/$f"; done; } # DIR "a b" -> DIR/a DIR/b
+
+# A test set is never filtered: one that is also the validation set is read from before the filter.
+test_dir() { if [[ $1 == "${valid_set}" || $1 == "${train_set}" ]]; then echo "${raw}/org/$1"; else echo "${raw}/$1"; fi; }
+decode_dir() { echo "${asr_exp}/decode_$1${inference_tag:+_${inference_tag}}/$2"; } # SUBNET SET
+trained_subnets() { "${python}" -c 'import json, sys; print(*json.load(open(sys.argv[1])))' "${asr_exp}/subnets.json"; }
+chosen_subnets() { # the subnets asked for, each checked against those of the experiment
+    local name trained
+    [ -f "${asr_exp}/subnets.json" ] || die 1 "${asr_exp}/subnets.json is missing: run stage 9 first"
+    trained=$(trained_subnets)
+    for name in ${subnets}; do
+        [[ " ${trained} " == *" ${name} "* ]] || die 2 "--subnets: '${name}' is not one of: ${trained}"
+    done
+    echo "${subnets:-${trained}}"
+}
+
+# ------------------------------------------------------------------------------------ stages
+
+stage_1() { # local/data.sh knows when its corpus is up to date
+    # shellcheck disable=SC2086  # words
+    force=${force} nj=${nj} python=${python} local/data.sh ${local_data_opts}
+    # shellcheck disable=SC2046,SC2086
+    bin data validate --in $(printf 'data/%s\n' "${plain_train_set}" "${valid_set}" ${test_sets} | sort -u)
+}
+
+stage_2() {
+    if [ -z "${speed_perturb_factors}" ]; then
+        log "  nothing to do: no --speed_perturb_factors"
+        return
+    fi
+    # shellcheck disable=SC2086
+    once "data/${train_set}/.done" "$(in_dir "data/${plain_train_set}" "${data_files}")" \
+        "data/${train_set}/wav.scp" \
+        bin data perturb_speed --in "data/${plain_train_set}" --out "data/${train_set}" \
+        --factors ${speed_perturb_factors} --nj "${nj}"
+}
+
+stage_3() {
+    local name out
+    # shellcheck disable=SC2086
+    for name in $(printf '%s\n' "${train_set}" "${valid_set}" ${test_sets} | sort -u); do
+        out=$(test_dir "${name}")
+        once "${out}/.done" "$(in_dir "data/${name}" "${data_files}")" \
+            "$(in_dir "${out}" "${data_files} utt2num_samples")" \
+            bin data format --in "data/${name}" --out "${out}" --fs "${fs/%k/000}" \
+            --audio_format "${audio_format}" --nj "${nj}"
+    done
+}
+
+stage_4() {
+    local name
+    for name in "${train_set}" "${valid_set}"; do
+        once "${raw}/${name}/.done" "$(in_dir "${raw}/org/${name}" "${data_files} utt2num_samples")" \
+            "$(in_dir "${raw}/${name}" "${data_files} utt2num_samples")" \
+            bin data filter --in "${raw}/org/${name}" --out "${raw}/${name}" \
+            --min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}"
+    done
+}
+
+stage_5() {
+    local extra=() symbols
+    if [ "${token_type}" = bpe ]; then extra+=(--nbpe "${nbpe}" --bpemode "${bpemode}"); fi
+    read -ra symbols <<<"${nlsyms}"
+    [ -z "${nlsyms}" ] || extra+=(--nlsyms "${symbols[@]}")
+    once "${token_dir}/.done" "${raw}/${train_set}/text" "${token_dir}/tokens.txt" \
+        bin data tokens --text "${raw}/${train_set}/text" --out "${token_dir}" \
+        --token_type "${token_type}" "${extra[@]}"
+}
+
+# One job per 5000 utterances (a job takes 10 s to start), each with its part of both sets.
+collect_stats() {
+    local logs=${asr_stats_dir}/logdir jobs part parts=() job
+    rm -rf "${logs}"
+    jobs=$(wc -l <"${raw}/${train_set}/wav.scp")
+    jobs=$(lines_at_most "${raw}/${valid_set}/wav.scp" $(((jobs - 1) / 5000 + 1)))
+    jobs=$((jobs < nj ? jobs : nj))
+    split_lines "${raw}/${train_set}/wav.scp" "${jobs}" "${logs}/train"
+    split_lines "${raw}/${valid_set}/wav.scp" "${jobs}" "${logs}/valid"
+    # shellcheck disable=SC2086
+    run_jobs "${jobs}" "${logs}/stats.{JOB}.log" "${python}" -m espnet2_supernet.bin.asr_train \
+        --collect_stats true --use_preprocessor true --ngpu 0 --config "${asr_config}" \
+        "${token_options[@]}" "${data_options[@]}" --train_shape_file "${logs}/train.{JOB}" \
+        --valid_shape_file "${logs}/valid.{JOB}" --output_dir "${logs}/stats.{JOB}" ${asr_args}
+    for ((job = 1; job <= jobs; job++)); do parts+=(--input_dir "${logs}/stats.${job}"); done
+    "${python}" -m espnet2.bin.aggregate_stats_dirs "${parts[@]}" --output_dir "${asr_stats_dir}"
+    for part in train valid; do
+        awk -v size="$(wc -l <"${token_dir}/tokens.txt")" '{ print $0 "," size }' \
+            "${asr_stats_dir}/${part}/text_shape" >"${asr_stats_dir}/${part}/text_shape.${token_type}"
+    done
+}
+
+frontend_options() { # all that the statistics depend on in the training options
+    "${python}" -c 'import sys, yaml; c = yaml.safe_load(open(sys.argv[1])) or {}
+print({k: v for k, v in sorted(c.items()) if k.startswith("frontend")}, sys.argv[2:])' \
+        "${asr_config}" "$(grep -oE -- '--frontend[^ ]*[ =][^ ]+' <<<"${asr_args}" || true)"
+}
+
+stage_8() {
+    [ -f "${asr_config}" ] || die 1 "${asr_config} is missing (--asr_config)"
+    once "${asr_stats_dir}/.done" "${token_dir}/tokens.txt $(in_dir "${raw}/${train_set}" \
+        "wav.scp text") $(in_dir "${raw}/${valid_set}" "wav.scp text")" \
+        "${asr_stats_dir}/train/speech_shape ${asr_stats_dir}/valid/speech_shape" \
+        collect_stats "${token_dir}" "${raw}/${train_set}" "${raw}/${valid_set}" "$(frontend_options)"
+}
+
+# One node: ESPnet's own spawn. Several: ESPnet's launch through the cluster wrapper, or srun/mpirun
+# inside an allocation.
+launch_training() { # asr_train options
+    local train=("${python}" -m espnet2_supernet.bin.asr_train "$@") backend=()
+    local gpus=(--ngpu "${ngpu}")
+    [ "${ngpu}" -gt 0 ] || backend=(--dist_backend gloo)
+    if [ "${cmd_backend}" != local ] && [ -z "${dist_launcher}" ]; then
+        log "  follow it with: tail -F ${asr_exp}/progress.log"
+        run_logged "${asr_exp}/launch.log" "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" \
+            --log "${asr_exp}/train.log" "${gpus[@]}" --num_nodes "${num_nodes}" \
+            --init_file_prefix "${asr_exp}/.dist_init_" --multiprocessing_distributed true -- "${train[@]}"
+        return
+    fi
+    case ${dist_launcher}:${num_nodes} in
+        :1)
+            [ "${ngpu}" -le 1 ] || gpus+=(--multiprocessing_distributed true)
+            run_logged "${asr_exp}/train.log" "${train[@]}" "${gpus[@]}"
+            return
+            ;;
+        :*) die 1 "--num_nodes ${num_nodes} needs cmd_backend=slurm, cmd_backend=sge or --dist_launcher" ;;
+        slurm:*) set -- srun --nodes "${num_nodes}" --ntasks-per-node 1 --export=ALL ;;
+        mpi:*) set -- mpirun -np "${num_nodes}" ;;
+    esac
+    run_logged "${asr_exp}/train.log" "$@" "${train[@]}" "${gpus[@]}" --multiprocessing_distributed true \
+        --dist_launcher "${dist_launcher}" --dist_init_method "file://$(readlink -f "${asr_exp}")/.dist_init_$$" "${backend[@]}"
+}
+
+train() {
+    local normalize=()
+    if "${force}" && [ -e "${asr_exp}/checkpoint.pth" ]; then
+        mv "${asr_exp}" "${asr_exp}.old.$(date +%Y%m%d%H%M%S)"
+    fi
+    mkdir -p "${asr_exp}"
+    # The way to go on with this experiment, as in ESPnet.
+    printf '#!/usr/bin/env bash\ncd %q && %s--stage 9 "$@"\n' "${PWD}" "${command_line}" >"${asr_exp}/run.sh"
+    chmod +x "${asr_exp}/run.sh"
+    [ "${feats_normalize}" = none ] || normalize=(--normalize "${feats_normalize}")
+    [ "${feats_normalize}" != global_mvn ] ||
+        normalize+=(--normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz")
+    # shellcheck disable=SC2086
+    launch_training --use_preprocessor true --config "${asr_config}" "${token_options[@]}" \
+        "${data_options[@]}" --train_shape_file "${asr_stats_dir}/train/speech_shape" \
+        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" \
+        --valid_shape_file "${asr_stats_dir}/valid/speech_shape" \
+        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}" \
+        --fold_length 80000 --fold_length 150 "${normalize[@]}" --resume true \
+        --output_dir "${asr_exp}" ${asr_args}
+}
+
+stage_9() {
+    once "${asr_exp}/.done" "${asr_config} ${asr_stats_dir}/.done" \
+        "$(in_dir "${asr_exp}" "config.yaml subnets.json ${inference_asr_model}")" \
+        train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}"
+}
+
+model_options() { # as words; the names hold no blanks
+    echo "--asr_train_config ${asr_exp}/config.yaml --asr_model_file ${asr_exp}/${inference_asr_model}"
+}
+
+stage_10() {
+    local name out names
+    names=$(chosen_subnets)
+    for name in ${names}; do
+        out=${asr_exp}/extracted_${name}
+        # shellcheck disable=SC2046
+        once "${out}/.done" "${asr_exp}/${inference_asr_model}" "$(in_dir "${out}" "config.yaml model.pth")" \
+            bin prune_extract $(model_options) --subnet "${name}" --output_dir "${out}" \
+            --wav_scp "${raw}/${valid_set}/wav.scp"
+    done
+}
+
+decode() { # SUBNET DATA_DIR OUT_DIR CONFIG ARGS
+    local logs=$3/logdir jobs file
+    rm -rf "$3"
+    jobs=$(lines_at_most "$2/wav.scp" "${inference_nj}")
+    split_lines "$2/wav.scp" "${jobs}" "${logs}/keys"
+    # shellcheck disable=SC2046,SC2086
+    run_jobs "${jobs}" "${logs}/asr_inference.{JOB}.log" "${python}" -m espnet2_supernet.bin.asr_inference \
+        --config "$4" $(model_options) --subnet "$1" --key_file "${logs}/keys.{JOB}" \
+        --data_path_and_name_and_type "$2/wav.scp,speech,sound" --output_dir "${logs}/output.{JOB}" $5
+    for file in text token token_int score token_time; do
+        cat "${logs}"/output.*/"${file}" | LC_ALL=C sort >"$3/${file}"
+    done
+    cp "${logs}/output.1/decode.yaml" "$3/decode.yaml"
+}
+
+stage_11() {
+    local name set out names
+    names=$(chosen_subnets)
+    for name in ${names}; do
+        for set in ${test_sets}; do
+            out=$(decode_dir "${name}" "${set}")
+            log "  ${name}: ${set}"
+            once "${out}/.done" "${asr_exp}/${inference_asr_model} ${inference_config} $(test_dir "${set}")/wav.scp" \
+                "${out}/text" decode "${name}" "$(test_dir "${set}")" "${out}" "${inference_config}" "${inference_args}"
+        done
+    done
+    "${check_streaming}" || return 0
+    log "  streamed against masked decoding: ${valid_set}"
+    # shellcheck disable=SC2046,SC2086
+    once "${asr_exp}/check_streaming/.done" "${asr_exp}/${inference_asr_model} ${raw}/org/${valid_set}/wav.scp" \
+        "${asr_exp}/check_streaming/report.json" \
+        run_logged "${asr_exp}/check_streaming/check_streaming.log" "${python}" -m espnet2_supernet.bin.check_streaming \
+        $(model_options) --wav_scp "${raw}/org/${valid_set}/wav.scp" \
+        --output "${asr_exp}/check_streaming/report.json" ${check_streaming_args}
+}
+
+stage_12() {
+    local name set out names
+    names=$(chosen_subnets)
+    for name in ${names}; do
+        for set in ${test_sets}; do
+            out=$(decode_dir "${name}" "${set}")
+            log "  ${name}: ${set}"
+            # shellcheck disable=SC2086
+            once "${out}/.done_score" "${out}/text $(test_dir "${set}")/text" "${out}/score_wer/summary.json" \
+                bin score --ref "$(test_dir "${set}")/text" --hyp "${out}/text" \
+                --utt2spk "$(test_dir "${set}")/utt2spk" --out "${out}" ${score_args}
+        done
+    done
+    bin report --expdir "${asr_exp}" --out "${asr_exp}/RESULTS.md"
+    cat "${asr_exp}/RESULTS.md"
+}
+
+stage_14() {
+    local extra=()
+    [ "${token_type}" != bpe ] || extra+=(--option "${token_dir}/bpe.model")
+    [ "${feats_normalize}" != global_mvn ] || extra+=(--option "${asr_stats_dir}/train/feats_stats.npz")
+    [ ! -f "${asr_exp}/RESULTS.md" ] || extra+=(--option "${asr_exp}/RESULTS.md")
+    # shellcheck disable=SC2046
+    once "${asr_exp}/.done_pack" "${asr_exp}/${inference_asr_model}" "${asr_exp}/${asr_tag}.zip" \
+        "${python}" -m espnet2.bin.pack asr $(model_options) --option "${asr_exp}/subnets.json" "${extra[@]}" \
+        --outpath "${asr_exp}/${asr_tag}.zip"
+    log "  ${asr_exp}/${asr_tag}.zip"
+}
+
+# -------------------------------------------------------------------------------------- main
+
+for number in "${!stage_titles[@]}"; do
+    wants "${number}" || continue
+    alone=$([ "${stage}" -eq "${stop_stage}" ] && echo true || echo false)
+    if [[ " ${unbuilt_stages} " == *" ${number} "* ]]; then
+        ! "${alone}" || die 1 "stage ${number} (${stage_titles[number]}) is not built yet"
+        log "Stage ${number}: ${stage_titles[number]}: not built yet, skipped"
+    elif [ "${number}" = 14 ] && "${skip_packing}" && ! "${alone}"; then
+        log "Stage 14: ${stage_titles[14]}: skipped (--skip_packing false packs)"
+    else
+        log "Stage ${number}: ${stage_titles[number]}"
+        "stage_${number}"
+    fi
+done
+log "Done in ${SECONDS} s."

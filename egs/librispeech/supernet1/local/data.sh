@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# data/<train_set>, data/dev (all development subsets) and data/<subset> for each development and
+# test subset, from any folder in LibriSpeech layout (LIBRISPEECH, see db.sh).
+set -euo pipefail
+. ./scripts/common.sh
+
+# options {
+train_set=train_960 # name of the training set
+train_subsets="train-clean-100 train-clean-360 train-other-500"
+dev_subsets="dev-clean dev-other"
+test_subsets="test-clean test-other"
+partial=false       # the corpus is an excerpt: do not compare sizes with those of LibriSpeech
+held_out_speakers=0 # make data/dev of that many training readers instead, and no other sets
+held_out_seed=0
+# } options
+parse_options "${BASH_SOURCE[0]}" "$@"
+. ./path.sh
+. ./db.sh
+
+data() { "${python:-python3}" -m espnet2_supernet.bin.data "$@"; }
+corpus=${LIBRISPEECH}
+if [ "${held_out_speakers}" -gt 0 ]; then
+    dev_subsets=""
+    test_subsets=""
+fi
+if [ "${corpus}" = downloads ]; then
+    # shellcheck disable=SC2086
+    data download --corpus librispeech --subset ${train_subsets} ${dev_subsets} ${test_subsets} \
+        --out downloads
+fi
+[ -d "${corpus}" ] || die 1 "LIBRISPEECH=${corpus} does not exist; LIBRISPEECH=downloads fetches it"
+
+prepare() { # OUT OPTIONS... -- SUBSETS...
+    local out=$1 options=()
+    shift
+    while [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    once "${out}/.done" "" "${out}/wav.scp" data librispeech --corpus "${corpus}" --subset "$@" \
+        --out "${out}" --partial "${partial}" ${options[@]+"${options[@]}"}
+}
+
+read -ra subsets <<<"${train_subsets}"
+if [ "${held_out_speakers}" -gt 0 ]; then
+    prepare "data/${train_set}" --split_speakers "${held_out_speakers}" \
+        --split_seed "${held_out_seed}" --split_out data/dev -- "${subsets[@]}"
+else
+    prepare "data/${train_set}" -- "${subsets[@]}"
+    read -ra subsets <<<"${dev_subsets}"
+    prepare data/dev -- "${subsets[@]}"
+fi
+for subset in ${dev_subsets} ${test_subsets}; do
+    prepare "data/${subset//-/_}" -- "${subset}"
+done

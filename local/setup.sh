@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Make the virtual environment: ./local/setup.sh. Run it again at any time; it goes on where it stopped.
+#   PYTHON=python3.11        the Python to use (3.10 to 3.12)
+#   SUPERNET_VENV=/path      an environment to use instead of .venv (packages it has are kept)
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${SUPERNET_VENV:-${root}/.venv}
+stamp=${venv}/.supernet-setup
+log=${venv}/setup.log
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+usable_python() { # a Python 3.10-3.12 on PATH, or PYTHON if that is set
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+        if "${candidate}" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+            command -v "${candidate}"
+            return
+        fi
+    done
+    fail "Python 3.10, 3.11 or 3.12 is needed (tried: ${PYTHON:-python3 python3.12 python3.11 python3.10});" \
+        "set PYTHON=/path/to/python3.11"
+}
+
+check_compiler() { # ESPnet requires pyworld, which has no wheels
+    command -v "${CXX:-g++}" >/dev/null || command -v c++ >/dev/null || command -v clang++ >/dev/null ||
+        fail "a C++ compiler is needed to install ESPnet's pyworld (Debian: apt-get install g++ python3-dev)"
+}
+
+make_venv() {
+    local python
+    if [ -x "${venv}/bin/python3" ] && "${venv}/bin/python3" -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    python=$(usable_python)
+    echo "Making ${venv} with $("${python}" --version)"
+    "${python}" -m venv "${venv}" || fail "no virtual environment could be made (Debian: apt-get install python3-venv)"
+}
+
+install_packages() { # pip talks to the log; here one line every 15 seconds
+    local pid status=0 shown=0 last
+    echo "Installing the packages (5 GB; some minutes; log: ${log})"
+    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore "${venv}/bin/python3" -m pip install \
+        --no-input --progress-bar off -e "${root}[dev]" >"${log}" 2>&1 </dev/null &
+    pid=$!
+    # shellcheck disable=SC2064  # expand now
+    trap "kill ${pid} 2>/dev/null; exit 130" INT TERM
+    while kill -0 "${pid}" 2>/dev/null; do
+        if [ $((SECONDS - shown)) -ge 15 ]; then
+            last=$(grep -E '^ *(Collecting|Downloading|Building|Installing)' "${log}" | tail -n 1 || true)
+            printf '  %4d s  %.70s\n' "${SECONDS}" "${last## }"
+            shown=${SECONDS}
+        fi
+        sleep 1
+    done
+    wait "${pid}" || status=$?
+    trap - INT TERM
+    if [ "${status}" -ne 0 ]; then
+        tail -n 20 "${log}" >&2
+        fail "pip could not install the packages; see ${log}, then run this command again"
+    fi
+}
+
+tell_sclite() {
+    if ! command -v sclite >/dev/null && [ ! -x /usr/lib/sctk/bin/sclite ] &&
+        [ ! -x "${ESPNET_ROOT:-/nonexistent}/tools/sctk/bin/sclite" ]; then
+        echo "Note: no sclite; a Python scorer takes its place. To have it: Debian package sctk, or" \
+            "ESPNET_ROOT=<ESPnet checkout with tools/sctk> (PyPI's 'sctk' is another program)."
+    fi
+}
+
+main() {
+    local want
+    want=$(cat "${root}/setup.cfg" "${root}/pyproject.toml" <(echo "${root}") | cksum)
+    if [ -f "${stamp}" ] && [ "$(cat "${stamp}")" = "${want}" ] && [ -x "${venv}/bin/python3" ]; then
+        echo "Environment is up to date: ${venv}"
+        return
+    fi
+    make_venv
+    if ! "${venv}/bin/python3" -c 'import pyworld' 2>/dev/null; then check_compiler; fi
+    install_packages
+    echo "${want}" >"${stamp}"
+    echo "Environment ready in ${SECONDS} s: ${venv}"
+}
+
+main
+tell_sclite
