@@ -1,0 +1,1 @@
+"""Supervised recognition: the model, its transducer parts and its losses."""

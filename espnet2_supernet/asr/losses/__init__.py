@@ -1,0 +1,1 @@
+"""Losses: RNN-T (plain and memory-bounded), distillation, sequential backward."""
