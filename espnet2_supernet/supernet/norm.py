@@ -54,6 +54,11 @@ class SubnetLayerNorm(nn.LayerNorm):
         """Return the private norm of a subnet, or ``None`` if it uses the shared one."""
         return self._modules.get(f"{_PREFIX}{name}")  # type: ignore[return-value]
 
+    def unused_parameters(self) -> int:
+        """Count the scales and biases that any one subnet does not use."""
+        # Every norm, private or not, has one scale and one bias: the subnet uses one norm.
+        return sum(p.numel() for p in self.parameters()) - 2 * self.weight.numel()
+
     @torch.no_grad()
     def fold(self, name: str) -> None:
         """Keep the norm of one subnet as ``weight`` and ``bias``, drop all private ones."""

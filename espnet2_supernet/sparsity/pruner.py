@@ -1,0 +1,250 @@
+"""The pruner: estimates masks from the weights while they train."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.ranking import rank_layers
+from espnet2_supernet.sparsity.schedule import Schedule
+from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
+from espnet2_supernet.sparsity.score import get_score
+from espnet2_supernet.sparsity.spec import MaskSpec
+
+NamedLayers = Sequence[tuple[str, MaskedLinear]]
+
+
+class Pruner(nn.Module):
+    """Re-estimates every mask from the weights, on a schedule of optimiser steps.
+
+    After a step for which the schedule asks, each mask keeps the best groups of its pattern by
+    its score, up to the sparsity the schedule wants now. No weight is changed. Because the
+    weights of a mask are trained both with and without it, those it hides keep learning and may
+    come back at the next update (self-pruning, after the abstract of arXiv 2207.11906, which
+    leaves the criterion open: pattern, score and schedule are our choice).
+
+    All state is in buffers: position in the schedule, total, gradient sums, and the masks in
+    the layers. So a checkpoint resumes exactly and DistributedDataParallel broadcasts it. The
+    layers belong to the network; the pruner only refers to them, they are not its submodules.
+
+    Args:
+        masks: For every mask its declaration and its layers, each with a mask of that name.
+        schedule: When masks are estimated.
+        total_weights: Weights of the whole network, for sparsity over all weights; prunable
+            weights only if ``None``.
+
+    Attributes:
+        step: Completed optimiser steps, int64 scalar.
+        total_steps: Steps of the whole training, int64 scalar, 0 = unknown.
+
+    Example:
+        >>> layer = MaskedLinear(4, 1)
+        >>> layer.add_mask("device")
+        >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 4.0, 3.0, 2.0]]))
+        >>> spec = MaskSpec.parse({"pattern": "elementwise", "sparsity": 0.5})
+        >>> pruner = Pruner({"device": (spec, [("fc", layer)])}, ScheduleSpec("one_shot", begin=2))
+        >>> for _ in range(2):
+        ...     pruner.step_once()
+        ...     print(layer.mask("device").int().tolist())
+        [[1, 1, 1, 1]]
+        [[0, 1, 1, 0]]
+    """
+
+    step: torch.Tensor
+    total_steps: torch.Tensor
+
+    def __init__(
+        self,
+        masks: Mapping[str, tuple[MaskSpec, NamedLayers]],
+        schedule: ScheduleSpec,
+        total_weights: int | None = None,
+    ) -> None:
+        """Check the layers and start at step 0."""
+        super().__init__()
+        for name, (_, layers) in masks.items():
+            if not layers:
+                raise ConfigError(f"mask '{name}' selects no layer; check its include and exclude")
+        self.schedule_spec = schedule
+        self.specs = {name: spec for name, (spec, _) in masks.items()}
+        # Inside a dict nn.Module does not see the layers, so they are not registered twice.
+        self._layers = {name: dict(layers) for name, (_, layers) in masks.items()}
+        self._total_weights = total_weights
+        self._hook: Any = None
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("total_steps", torch.zeros((), dtype=torch.int64))
+        self.gradients = GradientSums(self._gradient_layers())
+
+    # ---- position in the schedule -------------------------------------------------------------
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule in steps.
+
+        Raises:
+            ConfigError: If it is in fractions and the total is unknown.
+        """
+        return self.schedule_spec.resolve(int(self.total_steps) or None)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the masks will not change any more."""
+        return self._knows_schedule() and self.schedule.is_frozen(int(self.step))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final sparsity has been reached; false if training stopped too early."""
+        return self._knows_schedule() and self.schedule.is_finished(int(self.step))
+
+    def set_total_steps(self, total_steps: int, override: bool = False) -> None:
+        """Tell how many optimiser steps the whole training has.
+
+        A total that is already stored, as after resuming, is kept, so that the schedule does not
+        jump. With ``override`` the new one replaces it; if the schedule has thereby ended, the
+        masks are brought to the final sparsity at once.
+
+        Raises:
+            ConfigError: If the number is not positive.
+        """
+        if total_steps < 1:
+            raise ConfigError(f"total optimiser steps must be positive, got {total_steps}")
+        stored = int(self.total_steps)
+        if stored and stored != total_steps and not override:
+            logging.warning("Pruner keeps its %d steps; %d asked for", stored, total_steps)
+            return
+        was_finished = self.finished
+        self.total_steps.fill_(total_steps)
+        if self.schedule.end > total_steps:
+            logging.warning(
+                "pruning ends at step %d, training at step %d: the final sparsity will not be "
+                "reached",
+                self.schedule.end,
+                total_steps,
+            )
+        if stored and self.finished and not was_finished:
+            self.update_masks()
+
+    def reset(self) -> None:
+        """Go back to step 0 with an unknown total, keeping the masks (for a new training)."""
+        self.step.zero_()
+        self.total_steps.zero_()
+        self.gradients.clear()
+
+    # ---- the steps ----------------------------------------------------------------------------
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Call :meth:`step_once` after each real step of the optimiser, and of no other.
+
+        Accumulated minibatches make one step; a step skipped by the gradient scaler or the
+        trainer makes none. The hook is not part of any checkpoint: attach again after resuming.
+        """
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = optimizer.register_step_post_hook(self._after_step)
+
+    def step_once(self) -> None:
+        """Count one optimiser step and update the masks if the schedule says so.
+
+        Raises:
+            ConfigError: If the schedule is in fractions and the total is unknown.
+        """
+        schedule = self.schedule
+        self.step += 1
+        step = int(self.step)
+        if not schedule.is_frozen(step - 1):
+            self.gradients.add()
+        if schedule.is_update(step):
+            self.update_masks()
+
+    @torch.no_grad()
+    def update_masks(self) -> None:
+        """Estimate every mask from the weights, at the sparsity of the present step."""
+        target = self.schedule.target(int(self.step))
+        for name, spec in self.specs.items():
+            self._update_mask(name, spec, target * spec.sparsity)
+        self.gradients.clear()
+
+    def recompute(self) -> None:
+        """Fit the masks to weights that were replaced, for example by an average.
+
+        Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too.
+        """
+        step = int(self.step)
+        if self._knows_schedule() and step >= self.schedule.begin and not self.frozen:
+            self.update_masks()
+
+    # ---- what came of it ----------------------------------------------------------------------
+
+    def sparsity_report(self) -> dict[str, dict[str, float]]:
+        """Return the present sparsity of every mask.
+
+        Returns:
+            By mask name: by layer name the fraction of zeros; ``prunable`` over all its layers;
+            ``total`` over all weights of the network.
+        """
+        return {name: self._report(name) for name in self.specs}
+
+    def check_masks(self) -> None:
+        """Refuse masks that are not of their pattern; complete ones are asked for when finished.
+
+        Raises:
+            ConfigError: Naming mask, layer and pattern.
+        """
+        for name, spec in self.specs.items():
+            for layer_name, layer in self._layers[name].items():
+                try:
+                    spec.pattern.check(layer.mask(name), final=self.finished)
+                except ConfigError as error:
+                    raise ConfigError(f"mask '{name}' of layer {layer_name}: {error}") from None
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _update_mask(self, name: str, spec: MaskSpec, sparsity: float) -> None:
+        pattern, layers = spec.pattern, self._layers[name]
+        scores = [
+            pattern.group_scores(self._weight_scores(spec, layer_name, layer))
+            for layer_name, layer in layers.items()
+        ]
+        shapes = [(layer.out_features, layer.in_features) for layer in layers.values()]
+        sizes = [pattern.group_sizes(shape, scores[0].device) for shape in shapes]
+        kept = rank_layers(scores, sizes, sparsity, spec.ranking)
+        for layer, keep, shape in zip(layers.values(), kept, shapes, strict=True):
+            # In place: DistributedDataParallel and the optimiser hold on to the tensor.
+            layer.mask(name).copy_(pattern.expand(keep, shape))
+
+    def _weight_scores(self, spec: MaskSpec, layer_name: str, layer: MaskedLinear) -> torch.Tensor:
+        return get_score(spec.score)(layer.weight, self.gradients.get(layer_name))
+
+    def _gradient_layers(self) -> dict[str, MaskedLinear]:
+        layers: dict[str, MaskedLinear] = {}
+        for name, spec in self.specs.items():
+            if get_score(spec.score).needs_gradient:
+                layers.update(self._layers[name])
+        return layers
+
+    def _report(self, name: str) -> dict[str, float]:
+        zeros, sizes, report = 0, 0, {}
+        for layer_name, layer in self._layers[name].items():
+            mask = layer.mask(name)
+            pruned = mask.numel() - int(mask.sum())
+            report[layer_name] = pruned / mask.numel()
+            zeros, sizes = zeros + pruned, sizes + mask.numel()
+        report["prunable"] = zeros / sizes
+        report["total"] = zeros / (self._total_weights or sizes)
+        return report
+
+    def _knows_schedule(self) -> bool:
+        return not self.schedule_spec.needs_total_steps or int(self.total_steps) > 0
+
+    def _after_step(self, *_: Any) -> None:
+        self.step_once()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the hook behind: it belongs to an optimiser that is not copied."""
+        return {**self.__dict__, "_hook": None}

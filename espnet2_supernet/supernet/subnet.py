@@ -1,0 +1,64 @@
+"""A row of the table: a name, the contexts it was trained for, and a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.spec import MaskSpec
+from espnet2_supernet.supernet.context import Context
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """One of the models inside the supernet.
+
+    Attributes:
+        name: Name, an identifier.
+        contexts: Contexts it is trained for; the first is its default.
+        mask: Declaration of its mask, ``None`` for the dense weights.
+        mask_name: Name of its mask: its own name, or that of the subnet whose mask it shares.
+    """
+
+    name: str
+    contexts: tuple[Context, ...]
+    mask: MaskSpec | None = None
+    mask_name: str | None = None
+
+    @property
+    def context(self) -> Context:
+        """The default context."""
+        return self.contexts[0]
+
+    def resolve(self, context: Context | None = None, allow_untrained: bool = False) -> Context:
+        """Choose the context to run in.
+
+        Args:
+            context: Wanted context; ``None`` takes the default one.
+            allow_untrained: Accept a context that was never trained (quality may be bad).
+
+        Raises:
+            ConfigError: If the context was not trained.
+
+        Example:
+            >>> device = Subnet("device", (Context(chunk_size=16, left_context=64),))
+            >>> device.resolve(Context(chunk_size=4))
+            Traceback (most recent call last):
+            ...
+            espnet2_supernet.errors.ConfigError: subnet 'device' was not trained for chunk 4, \
+left 0, right 0; trained: chunk 16, left 64, right 0 (in frames); choose one of these, or allow \
+untrained contexts
+        """
+        if context is None:
+            return self.context
+        if context not in self.contexts and not allow_untrained:
+            trained = " | ".join(_in_frames(one) for one in self.contexts)
+            raise ConfigError(
+                f"subnet '{self.name}' was not trained for {_in_frames(context)}; trained: "
+                f"{trained} (in frames); choose one of these, or allow untrained contexts"
+            )
+        return context
+
+
+def _in_frames(context: Context) -> str:
+    return context.describe(frame_ms=1).replace(" ms", "")

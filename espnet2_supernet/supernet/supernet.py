@@ -1,0 +1,196 @@
+"""The supernet: one network, a table of subnets, and the verbs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.pruner import Pruner
+from espnet2_supernet.sparsity.spec import MaskSpec
+from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.supernet.extraction import extract_subnet
+from espnet2_supernet.supernet.norm import SubnetLayerNorm
+from espnet2_supernet.supernet.sampling import Draw
+from espnet2_supernet.supernet.subnet import Subnet
+
+
+class Supernet:
+    """Makes a table of subnets out of one network.
+
+    Every :class:`MaskedLinear` under the root that a mask declaration selects gets that mask,
+    every :class:`SubnetLayerNorm` the norms of the table. The verbs are those of once-for-all
+    (arXiv 1908.09791): activate a subnet, sample subnets, extract one.
+
+    It is a plain object and not a module: the weights and masks are the root's, nothing here has
+    to be saved or kept equal between processes. Build it before the optimiser, since it may add
+    norms, and before loading a checkpoint.
+
+    Args:
+        root: The network.
+        config: The table and its rules.
+
+    Raises:
+        ConfigError: If a mask selects no layer, or the root has a supernet already.
+
+    Attributes:
+        root: The network.
+        config: The table and its rules.
+        subnets: The table, by name.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(MaskedLinear(4, 4), SubnetLayerNorm(4))
+        >>> mask = {"pattern": {"n_m": [2, 4]}}
+        >>> table = {"server": {"context": "full"}, "device": {"mask": mask}}
+        >>> supernet = Supernet(net, SupernetConfig.parse({"subnets": table}))
+        >>> with supernet.active_subnet("device") as subnet:
+        ...     subnet.name, net(torch.ones(1, 4)).shape
+        ('device', torch.Size([1, 4]))
+    """
+
+    def __init__(self, root: nn.Module, config: SupernetConfig) -> None:
+        """Add the masks and norms of the table to the root."""
+        self.root = root
+        self.config = config
+        self.subnets: dict[str, Subnet] = config.subnets
+        modules = dict(root.named_modules())
+        self._linears = {k: m for k, m in modules.items() if isinstance(m, MaskedLinear)}
+        self._norms = [m for m in modules.values() if isinstance(m, SubnetLayerNorm)]
+        for name, spec in self.masks.items():
+            for layer in self.prunable_layers(name).values():
+                layer.add_mask(name, spec.pattern)
+        if config.layer_norm == "per_subnet":
+            for norm in self._norms:
+                norm.add_subnets(self.subnets)
+
+    @property
+    def masks(self) -> dict[str, MaskSpec]:
+        """The declarations of all masks, by mask name."""
+        return {s.mask_name: s.mask for s in self.subnets.values() if s.mask_name and s.mask}
+
+    def subnet(self, name: str) -> Subnet:
+        """Look a row of the table up.
+
+        Raises:
+            ConfigError: If there is no such subnet, naming those there are.
+        """
+        if name not in self.subnets:
+            raise ConfigError(f"no subnet '{name}'; this supernet has: {', '.join(self.subnets)}")
+        return self.subnets[name]
+
+    def prunable_layers(self, mask_name: str) -> dict[str, MaskedLinear]:
+        """Return the layers that a mask applies to, by name.
+
+        Raises:
+            ConfigError: If it selects none.
+        """
+        spec = self.masks[mask_name]
+        layers = {name: layer for name, layer in self._linears.items() if spec.selects(name)}
+        if not layers:
+            raise ConfigError(
+                f"mask '{mask_name}' selects none of the {len(self._linears)} prunable layers: "
+                f"include {list(spec.include)}, exclude {list(spec.exclude)}"
+            )
+        return layers
+
+    @contextmanager
+    def active_subnet(self, name: str) -> Iterator[Subnet]:
+        """Compute as one subnet inside the ``with`` block, and as before after it.
+
+        The network is switched, not the tensors it made: a function that backward runs again
+        (activation checkpointing) has to enter the block itself.
+
+        Args:
+            name: Name of the subnet.
+
+        Yields:
+            The subnet.
+
+        Raises:
+            ConfigError: If there is no such subnet.
+        """
+        subnet = self.subnet(name)
+        masks_before = [layer.active_mask for layer in self._linears.values()]
+        norms_before = [norm.active for norm in self._norms]
+        for layer in self._linears.values():
+            layer.active_mask = subnet.mask_name if subnet.mask_name in layer.patterns else None
+        for norm in self._norms:
+            norm.active = name
+        try:
+            yield subnet
+        finally:
+            for layer, mask in zip(self._linears.values(), masks_before, strict=True):
+                layer.active_mask = mask
+            for norm, active in zip(self._norms, norms_before, strict=True):
+                norm.active = active
+
+    def sample_subnets(self, step: int) -> list[Draw]:
+        """Draw what to train in a step; see :meth:`Sampling.draw`.
+
+        Args:
+            step: Number of the training step.
+
+        Returns:
+            (subnet, context, loss weight) of every subnet to train.
+        """
+        return self.config.sampling.draw(self.subnets, self.config.loss_weights, step)
+
+    def pruner(self) -> Pruner | None:
+        """Make the pruner of all masks, to be registered in the model; ``None`` without masks."""
+        if not self.masks:
+            return None
+        masks = {
+            name: (spec, list(self.prunable_layers(name).items()))
+            for name, spec in self.masks.items()
+        }
+        total = self.counts(next(iter(self.subnets)))["parameters"]
+        return Pruner(masks, self.config.schedule, total_weights=total)
+
+    def extract(self, name: str) -> nn.Module:
+        """Return one subnet as a plain dense network of its own.
+
+        Args:
+            name: Name of the subnet.
+
+        Returns:
+            Copy of the root with ``weight * mask`` as weight, the subnet's own norms as the only
+            ones, and no masks or pruner.
+
+        Raises:
+            ConfigError: If there is no such subnet.
+        """
+        return extract_subnet(self.root, self.subnet(name), forget=[self])
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Count the weights of one subnet.
+
+        Args:
+            name: Name of the subnet.
+
+        Returns:
+            ``parameters`` of the subnet, ``nonzero`` of them, ``prunable`` weights (those under
+            its mask; for a dense subnet those under any mask, or that could be under one), and
+            ``prunable_nonzero``. Weights that are not prunable count as non-zero: their place
+            remains whatever their value.
+
+        Raises:
+            ConfigError: If there is no such subnet.
+        """
+        subnet = self.subnet(name)
+        masks = [subnet.mask_name] if subnet.mask_name else list(self.masks)
+        layers = [m for m in self._linears.values() if not masks or m.patterns.keys() & masks]
+        prunable = sum(layer.weight.numel() for layer in layers)
+        with self.active_subnet(name):
+            nonzero = sum(int(layer.effective_weight().count_nonzero()) for layer in layers)
+        unused = sum(norm.unused_parameters() for norm in self._norms)
+        parameters = sum(p.numel() for p in self.root.parameters()) - unused
+        return {
+            "parameters": parameters,
+            "nonzero": parameters - prunable + nonzero,
+            "prunable": prunable,
+            "prunable_nonzero": nonzero,
+        }
