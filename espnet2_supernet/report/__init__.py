@@ -1,0 +1,1 @@
+"""Scoring and reporting: sclite, intervals, paired tests, latency, the table, the plots."""
