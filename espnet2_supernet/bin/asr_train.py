@@ -1,0 +1,41 @@
+"""Trains a supernet: ``python -m espnet2_supernet.bin.asr_train``.
+
+Takes the options of ``espnet2.bin.asr_train`` and ``--supernet_conf``. Progress, one line per
+epoch, goes to standard output and to ``<output_dir>/progress.log``; ESPnet's log goes to standard
+error.
+
+    python -m espnet2_supernet.bin.asr_train --print_config > train.yaml
+    python -m espnet2_supernet.bin.asr_train --config train.yaml --output_dir exp/asr ...
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from espnet2_supernet.bin import run_main
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    return SupernetASRTask.get_parser()
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Train, or collect statistics with ``--collect_stats true``.
+
+    Args:
+        cmd: Arguments; those of the process when None.
+
+    Raises:
+        SupernetError: If the input cannot be used.
+    """
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    SupernetASRTask.main(cmd=cmd)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,136 @@
+"""Loads a trained model from its two files, from any folder, and strictly."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from espnet2_supernet.errors import CheckpointError, ConfigError
+from espnet2_supernet.train.checkpoint import load_strictly, load_weights
+
+# Files that a configuration names relative to the folder of the recipe.
+_FILE_OPTIONS = ("bpemodel", "non_linguistic_symbols")
+
+
+def read_config(config_file: str | Path | None, model_file: str | Path | None) -> tuple[Path, dict]:
+    """Read the ``config.yaml`` of a model.
+
+    Args:
+        config_file: Path; beside the model file when None.
+        model_file: Path of the weights, or None.
+
+    Returns:
+        The path and the options.
+
+    Raises:
+        ConfigError: If no file is given, or it is missing or not YAML.
+    """
+    if config_file is None:
+        if model_file is None:
+            raise ConfigError("give a config.yaml or a model file")
+        config_file = Path(model_file).parent / "config.yaml"
+    path = Path(config_file)
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
+    if not isinstance(options, dict) or "model_conf" not in options:
+        raise ConfigError(f"{path}: not a config.yaml of a trained model")
+    return path, options
+
+
+def build_from_file(
+    build_model: Callable[[argparse.Namespace], torch.nn.Module],
+    config_file: str | Path | None,
+    model_file: str | Path | None,
+    device: str,
+) -> tuple[torch.nn.Module, argparse.Namespace]:
+    """Build a model and load its weights and masks; every key must fit.
+
+    Files that the configuration names relative to the recipe are searched from the current
+    folder, then from the folder of the configuration and its parents. Statistics of
+    ``global_mvn`` that are not found are restored from the weights.
+
+    Args:
+        build_model: Builds the model from options.
+        config_file: ``config.yaml``; beside the model file when None.
+        model_file: Weights; None leaves the model initialised at random.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns:
+        Model on the device, and its options (with paths as found).
+
+    Raises:
+        ConfigError: If the configuration cannot be used.
+        CheckpointError: If the weights cannot be read or do not fit.
+    """
+    path, options = read_config(config_file, model_file)
+    states = None if model_file is None else load_weights(model_file)
+    args = argparse.Namespace(**options)
+    for name in _FILE_OPTIONS:
+        setattr(args, name, find_file(getattr(args, name, None), path))
+    conf = dict(options.get("normalize_conf") or {})
+    stats_file = find_file(conf.get("stats_file"), path)
+    with tempfile.TemporaryDirectory() as folder:
+        if stats_file is not None and not Path(stats_file).is_file():
+            stats_file = _restore_stats(states, Path(folder) / "feats_stats.npz", stats_file)
+        if stats_file is not None:
+            args.normalize_conf = {**conf, "stats_file": stats_file}
+        model = build_model(args)
+    if states is not None:
+        assert model_file is not None
+        load_strictly(model, states, model_file)
+    return model.to(device), args
+
+
+def find_file(name: str | None, config_path: Path) -> str | None:
+    """Find a file named relative to a recipe, given where the recipe's model is.
+
+    Args:
+        name: Path from the configuration, or None.
+        config_path: The configuration.
+
+    Returns:
+        A path that exists, or ``name`` unchanged.
+    """
+    if name is None or Path(name).is_absolute() or Path(name).exists():
+        return name
+    for folder in config_path.resolve().parents:
+        if (folder / name).exists():
+            return str(folder / name)
+    return name
+
+
+def _restore_stats(states: Mapping[str, torch.Tensor] | None, path: Path, wanted: str) -> str:
+    """Write statistics that give back the mean and deviation stored with the weights.
+
+    Raises:
+        CheckpointError: If the weights hold none.
+    """
+    if states is None or "normalize.mean" not in states or "normalize.std" not in states:
+        raise CheckpointError(
+            f"{wanted}: no such file, and the model file holds no normalize.mean; run from the "
+            "folder of the recipe, or copy the statistics beside config.yaml"
+        )
+    write_stats(states["normalize.mean"], states["normalize.std"], path)
+    return str(path)
+
+
+def write_stats(mean: torch.Tensor, std: torch.Tensor, path: str | Path) -> None:
+    """Write statistics as ``global_mvn`` reads them.
+
+    Args:
+        mean: Mean of every feature (F,).
+        std: Standard deviation (F,).
+        path: ``.npz`` file with ``count``, ``sum`` and ``sum_square`` of one pretended frame.
+    """
+    mean64, std64 = (np.asarray(x.cpu(), dtype=np.float64) for x in (mean, std))
+    np.savez(path, count=np.int64(1), sum=mean64, sum_square=std64**2 + mean64**2)

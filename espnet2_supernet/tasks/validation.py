@@ -1,0 +1,165 @@
+"""Strict checks of a training configuration, before anything is built."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet2.train.class_choices import ClassChoices
+
+from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.supernet.config import SupernetConfig
+
+# What ESPnet's ASRTask.build_model passes itself; a user cannot.
+_GIVEN = {
+    "encoder": {"input_size"},
+    "postencoder": {"input_size"},
+    "decoder": {"vocab_size", "encoder_output_size"},
+    "model": {
+        "vocab_size",
+        "token_list",
+        "frontend",
+        "specaug",
+        "normalize",
+        "preencoder",
+        "encoder",
+        "postencoder",
+        "decoder",
+        "ctc",
+        "joint_network",
+    },
+}
+_UNCHECKED = {"preprocessor"}
+
+
+def check_blocks(args: argparse.Namespace, tables: list[ClassChoices]) -> None:
+    """Refuse unknown keys in every ``<name>_conf`` block.
+
+    Args:
+        args: Training options.
+        tables: ESPnet's class tables (``--encoder``, ``--frontend``, ...).
+
+    Raises:
+        ConfigError: Naming the block, the key and the nearest valid key.
+    """
+    for table in tables:
+        choice = getattr(args, table.name, None)
+        conf = getattr(args, f"{table.name}_conf", None) or {}
+        if choice is None or table.name in _UNCHECKED:
+            continue
+        where = f"{table.name}_conf"
+        if not isinstance(conf, Mapping):
+            raise ConfigError(f"{where}: must be a mapping, got {conf!r}")
+        if choice not in table.classes:
+            check_keys([choice], table.classes, table.name)
+        check_call(table.classes[choice], conf, where, _GIVEN.get(table.name, set()))
+
+
+def check_call(
+    class_: type,
+    conf: Mapping[str, Any],
+    where: str,
+    given: set[str] | frozenset[str] = frozenset(),
+) -> None:
+    """Check the keys of a block against the constructor they are passed to.
+
+    Args:
+        class_: Class that is built.
+        conf: Keyword arguments from the configuration.
+        where: Name of the block, for messages.
+        given: Arguments that are passed by code.
+
+    Raises:
+        ConfigError: If a key is unknown or a required one is missing.
+    """
+    parameters = inspect.signature(class_).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    valid = set(parameters) - given
+    if not valid and conf:
+        raise ConfigError(f"{where}: {class_.__name__} takes no options, got {', '.join(conf)}")
+    check_keys(conf, valid, where)
+    required = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
+    missing = sorted(required - given - set(conf))
+    if missing:
+        raise ConfigError(f"{where}: '{missing[0]}' is missing ({class_.__name__} needs it)")
+
+
+def merge_supernet_conf(args: argparse.Namespace) -> SupernetConfig:
+    """Make ``--supernet_conf`` and ``model_conf.supernet_conf`` the same.
+
+    The table of subnets is written in ``supernet_conf``. A copy in ``model_conf`` lets ESPnet's
+    own task rebuild the model from ``config.yaml``.
+
+    Args:
+        args: Training options; both entries are set to the complete table.
+
+    Returns:
+        The parsed table.
+
+    Raises:
+        ConfigError: If both are given and differ, or the table is invalid.
+    """
+    model_conf = dict(args.model_conf or {})
+    own = getattr(args, "supernet_conf", None) or None
+    copied = model_conf.get("supernet_conf") or None
+    config = SupernetConfig.parse(own if own is not None else copied)
+    if own is not None and copied is not None and SupernetConfig.parse(copied) != config:
+        raise ConfigError(
+            "supernet_conf and model_conf.supernet_conf differ; write supernet_conf only, "
+            "model_conf.supernet_conf is filled in from it"
+        )
+    args.supernet_conf = config.to_dict()
+    args.model_conf = {**model_conf, "supernet_conf": config.to_dict()}
+    return config
+
+
+def check_streamable(args: argparse.Namespace, config: SupernetConfig) -> None:
+    """Refuse a normalisation that a streaming subnet cannot compute.
+
+    Raises:
+        ConfigError: If ``utterance_mvn`` meets a streaming subnet, or ``global_mvn`` lacks its
+            statistics.
+    """
+    streaming = [
+        subnet.name
+        for subnet in config.subnets.values()
+        if not all(context.is_full for context in subnet.contexts)
+    ]
+    if args.normalize == "utterance_mvn" and streaming:
+        raise ConfigError(
+            f"normalize: utterance_mvn sees the whole utterance, subnet '{streaming[0]}' is "
+            "streaming; use global_mvn"
+        )
+    stats = (args.normalize_conf or {}).get("stats_file")
+    if args.normalize == "global_mvn" and (stats is None or not Path(stats).is_file()):
+        raise ConfigError(
+            f"normalize_conf.stats_file: {stats if stats else 'not given'}: no such file; run "
+            "asr_train --collect_stats true first, or set normalize: none"
+        )
+
+
+def check_token_list(args: argparse.Namespace) -> None:
+    """Refuse a list of tokens that ESPnet would misread.
+
+    Raises:
+        ConfigError: If the file is missing, or ``<blank>`` is not the first token.
+    """
+    tokens = args.token_list
+    if isinstance(tokens, str):
+        if not Path(tokens).is_file():
+            raise ConfigError(f"token_list: {tokens}: no such file")
+        tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
+    tokens = [token.rstrip() for token in tokens]
+    where = f"token_list: {args.token_list}" if isinstance(args.token_list, str) else "token_list"
+    if len(tokens) < 3 or tokens[0] != "<blank>" or tokens[-1] != "<sos/eos>":
+        raise ConfigError(
+            f"{where}: must start with <blank> and end with <sos/eos>, has "
+            f"{len(tokens)} tokens: {' '.join(tokens[:3])} ..."
+        )
+    if len(set(tokens)) < len(tokens):
+        double = next(t for i, t in enumerate(tokens) if t in tokens[:i])
+        raise ConfigError(f"{where}: token '{double}' is listed twice")

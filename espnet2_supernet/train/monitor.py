@@ -1,0 +1,163 @@
+"""What is told after each epoch: sparsity, sizes of the subnets, one line of progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet2_supernet.train.reporter import MASKS_FINAL
+
+PlotFunction = Callable[[Mapping[str, float], Path], None]
+
+
+class EpochMonitor:
+    """Collects and shows the state of a supernet at the end of each epoch.
+
+    Args:
+        model: The model with ``supernet`` and ``pruner``; not wrapped for data parallelism.
+        output_dir: Folder of the experiment.
+        max_epoch: Last epoch.
+        is_main: Whether this process writes files and prints (rank 0).
+        plot: ``plot(layer -> sparsity, path)``, or None for no plots.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        output_dir: str | Path,
+        max_epoch: int,
+        is_main: bool = True,
+        plot: PlotFunction | None = None,
+    ) -> None:
+        """Start the clock."""
+        self.model = model
+        self.output_dir = Path(output_dir)
+        self.max_epoch = max_epoch
+        self.is_main = is_main
+        self.plot = plot
+        self._started = time.monotonic()
+        self._epochs_done = 0
+
+    @property
+    def pruner(self) -> Any:
+        """The model's pruner, or None."""
+        return getattr(self.model, "pruner", None)
+
+    def epoch_stats(self) -> dict[str, float]:
+        """Return statistics for the reporter and TensorBoard.
+
+        Returns:
+            ``sparsity_<mask>``: fraction of zeros among prunable weights;
+            ``masks_final``: 1 when the schedule has reached its final sparsity.
+        """
+        if self.pruner is None:
+            return {}
+        stats = {
+            f"sparsity_{name}": float(report["prunable"])
+            for name, report in self.pruner.sparsity_report().items()
+        }
+        stats[MASKS_FINAL] = float(self.pruner.finished)
+        return stats
+
+    def epoch_done(self, epoch: int, stats: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write ``subnets.json``, the plots, and one line of progress.
+
+        Args:
+            epoch: Epoch that has just been validated.
+            stats: Phase -> statistic -> value.
+        """
+        self._epochs_done += 1
+        if not self.is_main:
+            return
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        write_subnets(self.model, self.output_dir / "subnets.json")
+        if self.plot is not None and self.pruner is not None:
+            self._plot_layers()
+        self.say(self._line(epoch, stats))
+
+    def say(self, line: str) -> None:
+        """Print a line of progress and keep it in ``progress.log``."""
+        if not self.is_main:
+            return
+        print(line, flush=True)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.output_dir / "progress.log", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _plot_layers(self) -> None:
+        """Plot the sparsity of every layer, one picture per mask."""
+        for name, report in self.pruner.sparsity_report().items():
+            layers = {k: v for k, v in report.items() if k not in ("prunable", "total")}
+            path = self.output_dir / "images" / f"layer_sparsity_{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert self.plot is not None
+            self.plot(layers, path)
+
+    def _line(self, epoch: int, stats: Mapping[str, Mapping[str, Any]]) -> str:
+        """Format one epoch, e.g. ``epoch 3/40 | loss train 2.1 valid 1.9 | ...``."""
+        train, valid = stats.get("train", {}), stats.get("valid", {})
+        parts = [f"epoch {epoch}/{self.max_epoch}"]
+        parts.append(f"loss train {_number(train.get('loss'))} valid {_number(valid.get('loss'))}")
+        for name in self.model.supernet.subnets:
+            fields = []
+            if f"loss_{name}" in valid:
+                fields.append(f"loss {_number(valid[f'loss_{name}'])}")
+            if f"cer_{name}" in valid:
+                fields.append(f"CER {100 * float(valid[f'cer_{name}']):.1f} %")
+            if fields:
+                parts.append(f"{name}: {', '.join(fields)}")
+        sparsity = [
+            f"{key[len('sparsity_') :]} {100 * value:.1f} %"
+            for key, value in valid.items()
+            if key.startswith("sparsity_")
+        ]
+        if sparsity:
+            parts.append(f"sparsity {', '.join(sparsity)}")
+        return " | ".join([*parts, self._remaining(epoch)])
+
+    def _remaining(self, epoch: int) -> str:
+        """Format the time per epoch and the time left at this pace."""
+        seconds = (time.monotonic() - self._started) / max(self._epochs_done, 1)
+        left = seconds * max(self.max_epoch - epoch, 0)
+        return f"{seconds:.0f} s/epoch, {format_duration(left)} left"
+
+
+def write_subnets(model: torch.nn.Module, path: Path) -> None:
+    """Write the sizes of all subnets as JSON; heads outside the supernet are counted in.
+
+    Args:
+        model: Model with ``supernet``.
+        path: Destination; replaced atomically. Content: subnet -> ``parameters``, ``nonzero``,
+            ``prunable``, ``prunable_nonzero``, ``bytes_dense_fp32``.
+    """
+    supernet: Any = model.supernet
+    inside = {id(parameter) for parameter in supernet.root.parameters()}
+    outside = sum(p.numel() for p in model.parameters() if id(p) not in inside)
+    table = {}
+    for name in supernet.subnets:
+        counts = {key: int(value) for key, value in supernet.counts(name).items()}
+        counts["parameters"] += outside
+        counts["nonzero"] += outside
+        counts.setdefault("bytes_dense_fp32", 4 * counts["parameters"])
+        table[name] = counts
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def format_duration(seconds: float) -> str:
+    """Format seconds as ``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _number(value: Any) -> str:
+    """Format a statistic with four significant digits; ``-`` when there is none."""
+    return "-" if value is None else f"{float(value):.4g}"

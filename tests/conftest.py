@@ -1,0 +1,120 @@
+"""A tiny corpus and a tiny model that the tests of training and loading share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also for the processes that tests start
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+TOKENS = ["<blank>", "<unk>", "A", "B", "C", "<space>", "<sos/eos>"]
+
+
+@dataclass(frozen=True)
+class TinyCorpus:
+    """Noise of 0.4 to 0.7 s with random letters, as ESPnet wants it; 8 + 3 utterances."""
+
+    root: Path
+
+    def config(self, **changes) -> dict:
+        """Return a training configuration; ``changes`` override top-level options."""
+        data = {
+            name: [
+                [str(self.root / name / "wav.scp"), "speech", "sound"],
+                [str(self.root / name / "text"), "text", "text"],
+            ]
+            for name in ("train", "valid")
+        }
+        config = {
+            "train_data_path_and_name_and_type": data["train"],
+            "valid_data_path_and_name_and_type": data["valid"],
+            "train_shape_file": [str(self.root / "train" / "speech_shape")],
+            "valid_shape_file": [str(self.root / "valid" / "speech_shape")],
+            "token_type": "char",
+            "token_list": str(self.root / "tokens.txt"),
+            "frontend_conf": {"n_mels": 8},
+            "normalize": "global_mvn",
+            "normalize_conf": {"stats_file": str(self.root / "feats_stats.npz")},
+            "encoder_conf": {
+                "output_size": 16,
+                "attention_heads": 2,
+                "linear_units": 32,
+                "num_blocks": 2,
+                "cnn_module_kernel": 3,
+                "subsampling_channels": 4,
+                "dropout_rate": 0.1,
+            },
+            "supernet_conf": {
+                "subnets": {
+                    "server": {"context": "full"},
+                    "device": {
+                        "context": {"chunk_size": [4, 2], "left_context": [4]},
+                        "mask": {"pattern": {"block": [4, 1]}, "sparsity": 0.5},
+                    },
+                },
+                "schedule": {"kind": "cubic", "begin": 0.1, "end": 0.6, "update_every": 1},
+            },
+            "batch_type": "unsorted",
+            "batch_size": 2,
+            "max_epoch": 4,
+            "seed": 7,
+            "optim": "adam",
+            "optim_conf": {"lr": 0.002},
+            "use_matplotlib": False,
+            "use_tensorboard": False,
+            "num_workers": 0,
+            "ngpu": 0,
+            "keep_nbest_models": 2,
+            "best_model_criterion": [["valid", "loss", "min"]],
+        }
+        return {**config, **changes}
+
+    def write_config(self, path: Path, **changes) -> Path:
+        """Write :meth:`config` as YAML."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.config(**changes), sort_keys=False))
+        return path
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory) -> TinyCorpus:
+    import soundfile
+
+    root = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    (root / "tokens.txt").write_text("".join(f"{token}\n" for token in TOKENS))
+    np.savez(root / "feats_stats.npz", count=1, sum=np.zeros(8), sum_square=np.full(8, 4.0))
+    for name, size in (("train", 8), ("valid", 3)):
+        folder = root / name
+        folder.mkdir()
+        files = {key: [] for key in ("wav.scp", "text", "speech_shape", "utt2spk")}
+        for index in range(size):
+            key, samples = f"{name}{index}", int(rng.integers(6400, 11200))
+            soundfile.write(folder / f"{key}.wav", 0.1 * rng.standard_normal(samples), 16000)
+            files["wav.scp"].append(f"{key} {folder / key}.wav")
+            files["text"].append(f"{key} {''.join(rng.choice(list('ABC'), 3))}")
+            files["speech_shape"].append(f"{key} {samples}")
+            files["utt2spk"].append(f"{key} speaker")
+        for file, lines in files.items():
+            (folder / file).write_text("\n".join(lines) + "\n")
+    return TinyCorpus(root)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_corpus, tmp_path_factory) -> Path:
+    """The folder of a finished training of 4 epochs of 4 updates."""
+    import torch
+
+    from espnet2_supernet.bin import asr_train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("trained") / "exp"
+    config = tiny_corpus.write_config(out.parent / "train.yaml")
+    asr_train.main(["--config", str(config), "--output_dir", str(out)])
+    return out
