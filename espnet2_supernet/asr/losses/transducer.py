@@ -1,0 +1,143 @@
+"""RNN-T loss from encoder and predictor outputs, in bounded memory.
+
+Logits take B * T * (U+1) * V numbers: 10 GB in float32 for 16 utterances of 400 frames, 80
+labels and 5000 tokens. Above a limit the lattice is cut into slices (groups of utterances
+of similar length, then time). Of each slice only the two planes that the lattice needs are
+kept, and its logits are recomputed in backward: one slice is alive at a time.
+
+Source: our choice. Unlike splitting by utterance alone it bounds a single long utterance
+too, and unlike pruned losses (Kuang et al., 2022) it is exact. It costs one more pass of
+the joint network, so batches below the limit take the direct way.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
+
+from espnet2_supernet.asr.losses.rnnt import lattice_loss, rnnt_loss, target_log_probs
+from espnet2_supernet.asr.losses.targets import check_targets, describe
+from espnet2_supernet.errors import ConfigError, DataError
+
+
+def transducer_loss(
+    joint_network: nn.Module,
+    enc: Tensor,
+    enc_lens: Tensor,
+    pred: Tensor,
+    targets: Tensor,
+    target_lens: Tensor,
+    blank_id: int = 0,
+    max_lattice_cells: int | None = None,
+) -> Tensor:
+    """RNN-T loss of each utterance.
+
+    Args:
+        joint_network: Called as ``joint_network(enc (B, T, 1, D), pred (B, 1, U+1, D'))``,
+            returns logits (B, T, U+1, V); each cell must depend on its own inputs only.
+        enc: Encoder output (B, T, D).
+        enc_lens: Frames of each utterance (B,).
+        pred: Predictor output (B, U+1, D').
+        targets: Label ids (B, U), without blank; the padding may hold anything.
+        target_lens: Labels of each utterance (B,).
+        blank_id: Id of blank.
+        max_lattice_cells: Most logits, B * T * (U+1) * V, alive at once; ``None`` for no
+            limit. The smallest unit is one frame of one utterance, (U+1) * V. Backward
+            holds a gradient of the same size and the joint network's own activations
+            besides.
+
+    Returns:
+        Loss in nats (B,).
+
+    Raises:
+        ConfigError: If ``max_lattice_cells`` is not positive, or blank is no token.
+        DataError: For shapes, lengths or target ids that do not fit.
+    """
+    _check_inputs(enc, pred, max_lattice_cells)
+    # One cell tells V. Not under no_grad: autocast would cache weights cut off the graph.
+    vocab = joint_network(enc[:1, :1].unsqueeze(2), pred[:1, :1].unsqueeze(1)).shape[-1]
+    shape = (len(enc), enc.shape[1], pred.shape[1], vocab)
+    labels, t_lens, u_lens = check_targets(
+        shape, targets, enc_lens, target_lens, blank_id, enc.device
+    )
+    frames, states = int(t_lens.max()), int(u_lens.max()) + 1
+    if max_lattice_cells is None or len(enc) * frames * states * vocab <= max_lattice_cells:
+        logits = joint_network(enc[:, :frames].unsqueeze(2), pred[:, :states].unsqueeze(1))
+        return rnnt_loss(logits, labels[:, : states - 1], t_lens, u_lens, blank_id)
+    groups = plan_groups(t_lens.tolist(), u_lens.tolist(), max_lattice_cells // vocab)
+    planes = []
+    for group in groups:
+        rows = torch.tensor(group, device=enc.device)
+        batch = tuple(x[rows] for x in (enc, pred, labels, t_lens, u_lens))
+        one = _group_planes(joint_network, *batch, blank_id, max_lattice_cells // vocab)
+        planes.append(pad(one, (0, 0, 0, states - one.shape[2], 0, frames - one.shape[1])))
+    order = torch.tensor([row for group in groups for row in group], device=enc.device)
+    losses = lattice_loss(torch.cat(planes)[order.argsort()], t_lens, u_lens)
+    return losses.to(torch.float64 if enc.dtype == torch.float64 else torch.float32)
+
+
+def plan_groups(t_lens: list[int], u_lens: list[int], limit: int) -> list[list[int]]:
+    """Group utterances so that a group's padded lattice has at most ``limit`` cells.
+
+    Args:
+        t_lens: Frames of each utterance.
+        u_lens: Labels of each utterance.
+        limit: Most cells, n * max(T) * max(U+1); an utterance above it stands alone.
+
+    Returns:
+        Indices of the utterances, longest first: neighbours are alike, so little is padding.
+    """
+    groups: list[list[int]] = []
+    frames = states = 0
+    for row in sorted(range(len(t_lens)), key=lambda b: (-t_lens[b], -u_lens[b])):
+        states = max(states, u_lens[row] + 1)
+        if groups and (len(groups[-1]) + 1) * frames * states <= limit:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+            frames, states = t_lens[row], u_lens[row] + 1
+    return groups
+
+
+def _group_planes(
+    joint_network: nn.Module,
+    enc: Tensor,
+    pred: Tensor,
+    labels: Tensor,
+    t_lens: Tensor,
+    u_lens: Tensor,
+    blank_id: int,
+    limit: int,
+) -> Tensor:
+    """Planes (n, T, U+1, 2) of a group, its own longest T and U, one time slice at a time."""
+    frames, states = int(t_lens.max()), int(u_lens.max()) + 1
+    step = max(1, limit // (len(enc) * states))
+    pred, labels = pred[:, None, :states], labels[:, :states].contiguous()
+
+    def planes_of(enc_slice: Tensor, pred: Tensor, left: Tensor) -> Tensor:
+        logits = joint_network(enc_slice.unsqueeze(2), pred)
+        return target_log_probs(logits, labels, left, u_lens, blank_id)
+
+    slices = [
+        checkpoint(
+            planes_of,
+            enc[:, start : min(start + step, frames)],
+            pred,
+            (t_lens - start).clamp(min=0),
+            use_reentrant=False,
+        )
+        for start in range(0, frames, step)
+    ]
+    return torch.cat(slices, dim=1)
+
+
+def _check_inputs(enc: Tensor, pred: Tensor, max_lattice_cells: int | None) -> None:
+    if max_lattice_cells is not None and max_lattice_cells < 1:
+        raise ConfigError(f"max_lattice_cells must be positive or null, got {max_lattice_cells}")
+    if enc.dim() != 3 or pred.dim() != 3 or len(enc) != len(pred) or 0 in enc.shape[:2]:
+        raise DataError(
+            "transducer_loss needs enc (B, T, D) and pred (B, U+1, D) of one batch, "
+            f"got {describe(enc)} and {describe(pred)}"
+        )
