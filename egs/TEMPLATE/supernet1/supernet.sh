@@ -70,7 +70,7 @@ feats_normalize=global_mvn   # global_mvn, utterance_mvn or none
 inference_config=conf/decode.yaml        # decoding configuration
 inference_args=""                        # options of asr_inference that win over the configuration
 inference_tag=""                         # default: from the configuration's name and inference_args
-inference_asr_model=valid.loss.ave.pth   # checkpoint in asr_exp
+inference_asr_model=""                   # checkpoint in asr_exp; default: its valid.*.ave.pth
 subnets=""                               # subnets to extract, decode and score; empty: all
 check_streaming=false                    # stage 11 also checks that streamed equals masked on the validation set
 check_streaming_args=""                  # options of check_streaming, e.g. "--max_utts 20"
@@ -118,6 +118,7 @@ if [ -z "${inference_tag}" ]; then
     inference_tag=$(basename "${inference_config}" .yaml)$(tr -d ' /|=' <<<"${inference_args//--/_}")
     inference_tag=${inference_tag#decode}
 fi
+[ -z "${inference_asr_model}" ] || inference_tag+=_asr_model_${inference_asr_model%.pth}
 inference_tag=${inference_tag#_}
 data_files="wav.scp text utt2spk spk2utt"
 token_options=(--token_type "${token_type}" --token_list "${token_dir}/tokens.txt")
@@ -285,8 +286,17 @@ train() {
 
 stage_9() {
     once "${asr_exp}/.done" "${asr_config} ${asr_stats_dir}/.done" \
-        "$(in_dir "${asr_exp}" "config.yaml subnets.json ${inference_asr_model}")" \
+        "$(in_dir "${asr_exp}" "config.yaml subnets.json")" \
         train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}"
+}
+
+find_model() {
+    local found
+    # shellcheck disable=SC2206  # a pattern
+    found=(${asr_exp}/${inference_asr_model:-valid.*.ave.pth})
+    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run stage 9 first"
+    [ "${#found[@]}" -eq 1 ] || die 1 "choose --inference_asr_model from: ${found[*]##*/}"
+    inference_asr_model=${found[0]##*/}
 }
 
 model_options() { # as words; the names hold no blanks
@@ -296,6 +306,7 @@ model_options() { # as words; the names hold no blanks
 stage_10() {
     local name out names
     names=$(chosen_subnets)
+    find_model
     for name in ${names}; do
         out=${asr_exp}/extracted_${name}
         # shellcheck disable=SC2046
@@ -323,6 +334,7 @@ decode() { # SUBNET DATA_DIR OUT_DIR CONFIG ARGS
 stage_11() {
     local name set out names
     names=$(chosen_subnets)
+    find_model
     for name in ${names}; do
         for set in ${test_sets}; do
             out=$(decode_dir "${name}" "${set}")
@@ -360,6 +372,7 @@ stage_12() {
 
 stage_14() {
     local extra=()
+    find_model
     [ "${token_type}" != bpe ] || extra+=(--option "${token_dir}/bpe.model")
     [ "${feats_normalize}" != global_mvn ] || extra+=(--option "${asr_stats_dir}/train/feats_stats.npz")
     [ ! -f "${asr_exp}/RESULTS.md" ] || extra+=(--option "${asr_exp}/RESULTS.md")

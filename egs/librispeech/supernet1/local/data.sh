@@ -30,27 +30,24 @@ if [ "${corpus}" = downloads ]; then
 fi
 [ -d "${corpus}" ] || die 1 "LIBRISPEECH=${corpus} does not exist; LIBRISPEECH=downloads fetches it"
 
-prepare() { # OUT OPTIONS... -- SUBSETS...
-    local out=$1 options=()
-    shift
-    while [ "$1" != -- ]; do
-        options+=("$1")
-        shift
-    done
-    shift
-    once "${out}/.done" "" "${out}/wav.scp" data librispeech --corpus "${corpus}" --subset "$@" \
-        --out "${out}" --partial "${partial}" ${options[@]+"${options[@]}"}
+prepare() { # SET SUBSETS OPTIONS...
+    local out=data/$1 subsets
+    read -ra subsets <<<"$2"
+    shift 2
+    once "${out}/.done" "" "${out}/wav.scp" data librispeech --corpus "${corpus}" \
+        --subset "${subsets[@]}" --out "${out}" --partial "${partial}" "$@"
 }
 
-read -ra subsets <<<"${train_subsets}"
 if [ "${held_out_speakers}" -gt 0 ]; then
-    prepare "data/${train_set}" --split_speakers "${held_out_speakers}" \
-        --split_seed "${held_out_seed}" --split_out data/dev -- "${subsets[@]}"
+    # data/dev comes out of the training readers, so its mark is that of the training set.
+    rm -f data/dev/.done
+    [ -e data/dev/wav.scp ] || rm -f "data/${train_set}/.done"
+    prepare "${train_set}" "${train_subsets}" --split_speakers "${held_out_speakers}" \
+        --split_seed "${held_out_seed}" --split_out data/dev
 else
-    prepare "data/${train_set}" -- "${subsets[@]}"
-    read -ra subsets <<<"${dev_subsets}"
-    prepare data/dev -- "${subsets[@]}"
+    prepare "${train_set}" "${train_subsets}"
+    prepare dev "${dev_subsets}"
 fi
 for subset in ${dev_subsets} ${test_subsets}; do
-    prepare "data/${subset//-/_}" -- "${subset}"
+    prepare "${subset//-/_}" "${subset}"
 done

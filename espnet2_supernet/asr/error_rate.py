@@ -1,0 +1,49 @@
+"""Error rates of greedy CTC during validation: a guide for model selection, not a result."""
+
+from __future__ import annotations
+
+import editdistance
+import torch
+from torch import Tensor
+
+WORD_BOUNDARY = "▁"  # sentencepiece's; ESPnet's character lists write <space>
+
+
+def tokens_to_text(tokens: list[str]) -> str:
+    """Join BPE pieces or characters to words.
+
+    >>> tokens_to_text(["▁HE", "LLO", "▁", "W"])
+    'HELLO W'
+    >>> tokens_to_text(["H", "I", "<space>", "A"])
+    'HI A'
+    """
+    text = "".join(tokens).replace("<space>", " ").replace(WORD_BOUNDARY, " ")
+    return " ".join(text.split())
+
+
+def greedy_error_rates(
+    log_probs: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, token_list: list[str]
+) -> dict[str, float]:
+    """Character and word error rate of the best path over a batch.
+
+    Args:
+        log_probs: CTC log-probabilities ``(B, T, V)``, blank = 0.
+        lengths: Frames ``(B,)``.
+        text: Reference token ids ``(B, U)``.
+        text_lengths: Reference lengths ``(B,)``.
+        token_list: V tokens.
+
+    Returns:
+        ``{"cer": ..., "wer": ...}`` as fractions; errors over reference length of the batch.
+    """
+    errors, totals = {"cer": 0, "wer": 0}, {"cer": 0, "wer": 0}
+    best = log_probs.argmax(dim=-1).cpu()
+    for path, length, ids, count in zip(best, lengths, text.cpu(), text_lengths, strict=True):
+        collapsed = torch.unique_consecutive(path[: int(length)]).tolist()
+        hyp = tokens_to_text([token_list[i] for i in collapsed if i != 0])
+        ref = tokens_to_text([token_list[i] for i in ids[: int(count)].tolist()])
+        errors["cer"] += editdistance.eval(ref, hyp)
+        totals["cer"] += len(ref)
+        errors["wer"] += editdistance.eval(ref.split(), hyp.split())
+        totals["wer"] += len(ref.split())
+    return {key: errors[key] / max(1, totals[key]) for key in errors}

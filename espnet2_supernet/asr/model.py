@@ -1,0 +1,321 @@
+"""The recogniser: one set of weights, one loss for each subnet, one sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from espnet2.asr.ctc import CTC
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from torch import Tensor, nn
+
+from espnet2_supernet.asr.error_rate import greedy_error_rates
+from espnet2_supernet.asr.losses.distill import ctc_distillation
+from espnet2_supernet.asr.losses.sequential import sequential_backward
+from espnet2_supernet.asr.losses.transducer import transducer_loss
+from espnet2_supernet.asr.transducer import build_transducer
+from espnet2_supernet.encoder.encoder import SupernetEncoder
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.subnet import Subnet
+from espnet2_supernet.supernet.supernet import Supernet
+
+
+@dataclass
+class Batch:
+    """What all subnets of a step share: features are computed and augmented once.
+
+    Attributes:
+        feats: Normalised, augmented features ``(B, T, F)``.
+        feat_lengths: ``(B,)``.
+        text: Token ids ``(B, U)``, padded with the blank.
+        text_lengths: ``(B,)``.
+    """
+
+    feats: Tensor
+    feat_lengths: Tensor
+    text: Tensor
+    text_lengths: Tensor
+
+
+class SupernetASRModel(ESPnetASRModel):
+    """CTC and/or RNN-T model over a supernet encoder.
+
+    The loss of a step is the weighted sum over the subnets drawn for it; each subnet's own loss
+    is ``ctc_weight * CTC + (1 - ctc_weight) * RNN-T``, averaged over utterances, plus the
+    in-place distillation from the teacher subnet if it has a weight.
+
+    It is an ``ESPnetASRModel`` so that stock ESPnet tools can load it; they see the first subnet.
+
+    Args:
+        vocab_size: V.
+        token_list: V tokens, ``<blank>`` first.
+        frontend: Waveform to features; frame-wise, so that both modes see the same ones.
+        specaug: Augmentation of the features in training, drawn once for all subnets.
+        normalize: Feature normalisation.
+        preencoder: Must be None.
+        encoder: A supernet encoder.
+        postencoder: Must be None.
+        decoder: Must be None: attention decoders cannot stream; RNN-T is set by ``transducer``.
+        ctc: CTC head.
+        joint_network: Must be None, as ``decoder``.
+        supernet_conf: The table of subnets, see :class:`SupernetConfig`.
+        ctc_weight: Between 0 (RNN-T only) and 1 (CTC only).
+        transducer: See :func:`build_transducer`; needed when ``ctc_weight < 1``.
+        max_lattice_cells: Bound on the logits that the RNN-T loss holds at once, in numbers.
+
+    Raises:
+        ConfigError: If the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: list[str] | tuple[str, ...],
+        frontend: nn.Module | None,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        preencoder: nn.Module | None,
+        encoder: nn.Module | None,
+        postencoder: nn.Module | None,
+        decoder: nn.Module | None,
+        ctc: CTC | None,
+        joint_network: nn.Module | None,
+        supernet_conf: dict[str, Any] | None = None,
+        ctc_weight: float = 1.0,
+        transducer: dict[str, Any] | None = None,
+        max_lattice_cells: int = 50_000_000,
+    ) -> None:
+        # Not ESPnetASRModel's own __init__: it builds an attention decoder's loss and imports
+        # warprnnt for a transducer.
+        AbsESPnetModel.__init__(self)
+        unused = (preencoder, postencoder, decoder, joint_network)
+        _check_parts(encoder, unused, ctc_weight, transducer)
+        assert isinstance(encoder, SupernetEncoder)
+        self.token_list, self.vocab_size = list(token_list), vocab_size
+        self.blank_id, self.sos, self.eos, self.ignore_id = 0, vocab_size - 1, vocab_size - 1, -1
+        self.frontend, self.specaug, self.normalize = frontend, specaug, normalize
+        self.encoder = encoder
+        # ESPnet's tools look at these
+        self.preencoder = self.postencoder = self.decoder = None
+        self.use_transducer_decoder = False
+        self.ctc = ctc if ctc_weight > 0 else None
+        self.predictor = self.joint_network = None
+        if ctc_weight < 1:
+            self.predictor, self.joint_network = build_transducer(
+                vocab_size, encoder.output_size(), transducer or {}
+            )
+        self.ctc_weight, self.max_lattice_cells = ctc_weight, max_lattice_cells
+        self.supernet_config = SupernetConfig.parse(supernet_conf)
+        self.supernet = Supernet(encoder, self.supernet_config)
+        self.pruner = self.supernet.pruner()
+        # Batches seen in training: seeds the draw of contexts and subnets, on all ranks alike
+        self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
+        if self.supernet_config.distillation.weight > 0 and self.ctc is None:
+            raise ConfigError("supernet_conf.distillation needs a CTC head: model_conf.ctc_weight")
+
+    def extract_features(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms ``(B, N)`` to normalised features ``(B, T, F)``, augmented in training."""
+        feats, lengths = self._extract_feats(speech, speech_lengths)
+        if self.specaug is not None and self.training:
+            feats, lengths = self.specaug(feats, lengths)
+        if self.normalize is not None:
+            feats, lengths = self.normalize(feats, lengths)
+        return feats, lengths
+
+    def encode_features(
+        self,
+        feats: Tensor,
+        feat_lengths: Tensor,
+        subnet: str | None = None,
+        context: Context | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode features ``(B, T, F)`` with one subnet under one of its contexts.
+
+        Returns:
+            Encoder output ``(B, T', D)`` and its lengths ``(B,)``.
+
+        Raises:
+            ConfigError: If there is no such subnet.
+        """
+        name = subnet or next(iter(self.supernet.subnets))
+        with self.supernet.active_subnet(name) as active:
+            out, lengths, _ = self.encoder(feats, feat_lengths, context=context or active.context)
+        return out, lengths
+
+    def encode(
+        self,
+        speech: Tensor,
+        speech_lengths: Tensor,
+        subnet: str | None = None,
+        context: Context | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode waveforms ``(B, N)``; by default with the first subnet (ESPnet's contract)."""
+        feats, lengths = self.extract_features(speech, speech_lengths)
+        return self.encode_features(feats, lengths, subnet, context)
+
+    def forward(
+        self,
+        speech: Tensor,
+        speech_lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Tensor | None], Tensor]:
+        """Joint loss of a batch.
+
+        Args:
+            speech: Waveforms ``(B, N)``.
+            speech_lengths: Samples ``(B,)``.
+            text: Token ids ``(B, U)``; entries beyond a length are ignored.
+            text_lengths: ``(B,)``.
+            **kwargs: Other data of ESPnet's batches (``utt_id``), ignored.
+
+        Returns:
+            Loss, statistics for each subnet, and the batch size as weight.
+        """
+        feats, feat_lengths = self.extract_features(speech, speech_lengths)
+        positions = torch.arange(text.size(1), device=text.device)
+        text = text.masked_fill(positions >= text_lengths[:, None], self.blank_id)
+        batch = Batch(feats, feat_lengths, text, text_lengths)
+        predicted = self._predict(text)
+        stats: dict[str, Any] = {}
+        teacher: dict[str, Tensor] = {}
+        passes = [
+            partial(self._subnet_loss, subnet, context, weight, batch, stats, teacher)
+            for subnet, context, weight in self._plan()
+        ]
+        loss = self._sum_losses(passes, predicted)
+        stats["loss"] = loss.detach()
+        batch_size = torch.tensor(speech.size(0), device=loss.device)
+        return force_gatherable((loss, stats, batch_size), loss.device)
+
+    def _plan(self) -> list[tuple[Subnet, Context, float]]:
+        if not self.training:
+            weights = self.supernet_config.loss_weights
+            subnets = self.supernet.subnets.values()
+            return [(subnet, subnet.context, weights[subnet.name]) for subnet in subnets]
+        plan = self.supernet.sample_subnets(int(self.num_batches))
+        self.num_batches += 1
+        # the teacher first: its posteriors are the students' targets
+        return sorted(plan, key=lambda row: row[0].name != self._teacher_name())
+
+    def _teacher_name(self) -> str:
+        return self.supernet_config.distillation.teacher or next(iter(self.supernet.subnets))
+
+    def _predict(self, text: Tensor) -> Tensor | None:
+        """Predictor output ``(B, U + 1, D)``, shared by the subnets."""
+        if self.predictor is None:
+            return None
+        self.predictor.set_device(text.device)
+        return self.predictor(torch.nn.functional.pad(text, (1, 0), value=self.blank_id))
+
+    def _sum_losses(self, passes: list[Callable[..., Tensor]], predicted: Tensor | None) -> Tensor:
+        shared = () if predicted is None else (predicted,)
+        if self.training and self.supernet_config.sequential_backward:
+            parameters = [p for p in self.parameters() if p.requires_grad]
+            return sequential_backward(passes, shared, parameters)
+        return torch.stack([one(*shared) for one in passes]).sum()
+
+    def _subnet_loss(
+        self,
+        subnet: Subnet,
+        context: Context,
+        weight: float,
+        batch: Batch,
+        stats: dict[str, Any],
+        teacher: dict[str, Tensor],
+        predicted: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted loss of one subnet, a scalar; fills ``stats`` and, if teacher, ``teacher``."""
+        name = subnet.name
+        enc, lengths = self.encode_features(batch.feats, batch.feat_lengths, name, context)
+        loss = enc.new_zeros(())
+        if self.ctc is not None:
+            log_probs = self.ctc.log_softmax(enc)
+            ctc = self._ctc_loss(log_probs, lengths, batch)
+            stats[f"loss_ctc_{name}"] = ctc.detach()
+            loss = loss + self.ctc_weight * ctc
+            loss = loss + self._distillation(name, log_probs, lengths, stats, teacher)
+            if not self.training:
+                rates = greedy_error_rates(
+                    log_probs, lengths, batch.text, batch.text_lengths, self.token_list
+                )
+                stats.update({f"{key}_{name}": value for key, value in rates.items()})
+        if self.joint_network is not None and predicted is not None:
+            args = (self.joint_network, enc, lengths, predicted, batch.text, batch.text_lengths)
+            rnnt = transducer_loss(
+                *args, blank_id=self.blank_id, max_lattice_cells=self.max_lattice_cells
+            ).mean()
+            stats[f"loss_rnnt_{name}"] = rnnt.detach()
+            loss = loss + (1 - self.ctc_weight) * rnnt
+        stats[f"loss_{name}"] = loss.detach()
+        return weight * loss
+
+    def _ctc_loss(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+        # An utterance with more tokens than frames has no path: it counts zero, as in ESPnet
+        losses = torch.nn.functional.ctc_loss(
+            log_probs.transpose(0, 1).float(),
+            batch.text,
+            lengths,
+            batch.text_lengths,
+            blank=self.blank_id,
+            reduction="none",
+            zero_infinity=True,
+        )
+        return losses.mean()
+
+    def _distillation(
+        self,
+        name: str,
+        log_probs: Tensor,
+        lengths: Tensor,
+        stats: dict[str, Any],
+        teacher: dict[str, Tensor],
+    ) -> Tensor:
+        """In-place distillation, teacher subnet to the others; zero for the teacher itself."""
+        weight = self.supernet_config.distillation.weight
+        zero = log_probs.new_zeros(())
+        if weight == 0 or not self.training:
+            return zero
+        if name == self._teacher_name():
+            teacher["log_probs"] = log_probs.detach()
+            return zero
+        divergence = ctc_distillation(teacher["log_probs"], log_probs, lengths).mean()
+        stats[f"loss_distill_{name}"] = divergence.detach()
+        return weight * divergence
+
+
+def _check_parts(
+    encoder: nn.Module | None,
+    unused: tuple[nn.Module | None, ...],
+    ctc_weight: float,
+    transducer: dict[str, Any] | None,
+) -> None:
+    if not isinstance(encoder, SupernetEncoder):
+        raise ConfigError(
+            "model 'supernet' needs encoder: supernet_transformer or supernet_conformer, "
+            f"got {type(encoder).__name__}"
+        )
+    if any(part is not None for part in unused):
+        raise ConfigError(
+            "model 'supernet' takes no preencoder, postencoder, decoder or joint_network; "
+            "an RNN-T is set by model_conf.transducer"
+        )
+    if not 0 <= ctc_weight <= 1:
+        raise ConfigError(f"model_conf.ctc_weight must lie between 0 and 1, got {ctc_weight}")
+    if ctc_weight < 1 and transducer is None:
+        raise ConfigError(
+            f"model_conf.ctc_weight {ctc_weight} leaves weight to an RNN-T: "
+            "set model_conf.transducer"
+        )
+    if ctc_weight == 1 and transducer is not None:
+        raise ConfigError(
+            "model_conf.transducer would never be trained: lower model_conf.ctc_weight below 1"
+        )
