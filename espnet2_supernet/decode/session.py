@@ -1,0 +1,239 @@
+"""Streaming recognition: samples in, growing text out, with a state that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet2_supernet.decode.build import Search
+from espnet2_supernet.decode.hypothesis import SearchHypothesis, Transcript
+from espnet2_supernet.decode.text import TextDecoder
+from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.supernet.context import Context
+
+MAX_PIECE_SECONDS = 10.0  # longer pieces are split, so that their activations stay bounded
+
+
+def as_samples(speech: torch.Tensor | np.ndarray, where: str = "speech") -> torch.Tensor:
+    """Check a waveform and return it as a float32 tensor ``(N,)`` on the CPU.
+
+    Args:
+        speech: Float samples in [-1, 1]; N may be 0.
+        where: Name for error messages.
+
+    Raises:
+        DataError: If it is not one-dimensional, not floating point, or holds NaN or infinity.
+    """
+    samples = torch.as_tensor(speech).detach().cpu()
+    if samples.ndim != 1:
+        raise DataError(
+            f"{where}: one channel of samples (N,) expected, got shape {tuple(samples.shape)}; "
+            "pick or average the channels first"
+        )
+    if not samples.is_floating_point():
+        raise DataError(
+            f"{where}: floating-point samples in [-1, 1] expected, got {samples.dtype}; "
+            "divide 16-bit samples by 32768"
+        )
+    samples = samples.float()
+    if not bool(torch.isfinite(samples).all()):
+        raise DataError(f"{where}: holds NaN or infinite samples")
+    return samples
+
+
+class StreamingResult:
+    """A snapshot of the transcript; lists are made when asked for, so a snapshot costs little.
+
+    Attributes:
+        is_final: Whether the stream has ended.
+        num_committed: Leading tokens that can no longer change.
+    """
+
+    def __init__(
+        self,
+        transcript: Transcript,
+        pending: tuple[list[int], list[int]],
+        decoder: TextDecoder,
+        frame_seconds: float,
+        is_final: bool,
+    ) -> None:
+        """Remember how far the append-only transcript reaches now."""
+        self._transcript = transcript
+        self._pending = pending
+        self._decoder = decoder
+        self._frame_seconds = frame_seconds
+        self.num_committed = len(transcript)
+        self.is_final = is_final
+
+    @property
+    def token_int(self) -> list[int]:
+        """Token ids so far ``(U,)``."""
+        return self._transcript.tokens[: self.num_committed].tolist() + self._pending[0]
+
+    @property
+    def frames(self) -> list[int]:
+        """Encoder frame at which each token was emitted ``(U,)``."""
+        committed = self._transcript.frames[: self.num_committed].tolist()
+        latest = committed[-1] if committed else 0
+        return committed + [max(frame, latest) for frame in self._pending[1]]
+
+    @property
+    def times(self) -> list[float]:
+        """Start of each token's emission frame in seconds ``(U,)``."""
+        return [frame * self._frame_seconds for frame in self.frames]
+
+    @property
+    def tokens(self) -> list[str]:
+        """Tokens so far ``(U,)``."""
+        return self._decoder.tokens(self.token_int)
+
+    @property
+    def text(self) -> str | None:
+        """Text so far; ``None`` if no token type is known."""
+        return self._decoder.text(self.tokens)
+
+
+class StreamingSession:
+    """Recognises one stream at a time.
+
+    The state is the front-end's rest of a window, the encoder's left context, and the living
+    beams; only the transcript itself grows (12 bytes per token). Make sessions with
+    :meth:`Speech2Text.stream`; sessions of one model may be used in turn.
+
+    Args:
+        model: A ``SupernetASRModel`` in eval mode.
+        subnet: Name of a streaming subnet.
+        context: Its context.
+        search: Search to run.
+        to_search: Encoder outputs ``(n, D)`` to what the search reads.
+        decoder: Token ids to text.
+        frame_seconds: Duration of an encoder frame in seconds.
+        on_frames: Called with every new piece of encoder output ``(n, D)``.
+
+    Raises:
+        ConfigError: If the subnet has full context, or the normalisation needs the whole
+            utterance.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        subnet: str,
+        context: Context,
+        search: Search,
+        to_search: Callable[[torch.Tensor], torch.Tensor],
+        decoder: TextDecoder,
+        frame_seconds: float,
+        on_frames: Callable[[torch.Tensor], None] | None = None,
+    ) -> None:
+        """Check that the model can stream and start."""
+        if context.is_full:
+            raise ConfigError(
+                f"subnet '{subnet}' has full context and cannot stream: decode whole utterances, "
+                "or take a subnet with a chunk_size"
+            )
+        check_frame_wise(model)
+        self.model = model
+        self.subnet = subnet
+        self.context = context
+        self.search = search
+        self.frame_seconds = frame_seconds
+        self._to_search = to_search
+        self._decoder = decoder
+        self._on_frames = on_frames
+        self._device = next(model.parameters()).device
+        self._max_piece = int(MAX_PIECE_SECONDS * model.frontend.fs)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything and be ready for another stream."""
+        with torch.no_grad(), self.model.supernet.active_subnet(self.subnet):
+            self._frontend = self.model.frontend.streaming()
+            self._encoder_state = self.model.encoder.init_state(self.context)
+            self._search_state = self.search.init_state()
+        self.num_samples = 0
+        self._finished = False
+
+    def accept(self, samples: torch.Tensor | np.ndarray) -> StreamingResult:
+        """Take the next samples.
+
+        Args:
+            samples: Float samples ``(n,)`` at the model's rate; any n, 0 and 1 included.
+
+        Returns:
+            What has been recognised so far.
+
+        Raises:
+            DataError: If the samples are bad; the session can go on without them.
+            RuntimeError: If the stream was already finished.
+        """
+        if self._finished:
+            raise RuntimeError("the stream is finished; call reset() before accept()")
+        wave = as_samples(samples)
+        with torch.no_grad(), self.model.supernet.active_subnet(self.subnet):
+            for piece in wave.split(self._max_piece):
+                if piece.numel():
+                    self._advance(self._frontend.accept(piece.to(self._device)), False)
+        self.num_samples += wave.numel()
+        return self._result()
+
+    def finish(self) -> StreamingResult:
+        """End the stream: decode what is left and return the final result (repeatable)."""
+        if not self._finished:
+            with torch.no_grad(), self.model.supernet.active_subnet(self.subnet):
+                self._advance(self._frontend.finish(), True)
+            self._finished = True
+        return self._result()
+
+    def nbest(self, count: int = 1) -> list[SearchHypothesis]:
+        """Return up to ``count`` hypotheses of the stream so far, best first."""
+        return self.search.nbest(self._search_state, count)
+
+    def _advance(self, feats: torch.Tensor, is_final: bool) -> None:
+        """Push features ``(n, F)`` through encoder and search."""
+        if not len(feats) and not is_final:
+            return
+        batch = feats[None].clone()  # ESPnet's normalisation works in place
+        if self.model.normalize is not None and len(feats):
+            lengths = torch.tensor([len(feats)], device=feats.device)
+            batch, _ = self.model.normalize(batch, lengths)
+        encoded, self._encoder_state = self.model.encoder.stream(
+            batch, self._encoder_state, is_final=is_final
+        )
+        frames = encoded[0]
+        if len(frames):
+            if self._on_frames is not None:
+                self._on_frames(frames)
+            self.search.advance(self._search_state, self._to_search(frames))
+
+    def _result(self) -> StreamingResult:
+        state = self._search_state
+        return StreamingResult(
+            state.transcript,
+            self.search.pending(state),
+            self._decoder,
+            self.frame_seconds,
+            self._finished,
+        )
+
+
+def check_frame_wise(model: Any) -> None:
+    """Refuse models whose features cannot be computed frame by frame.
+
+    Raises:
+        ConfigError: Naming the part and what to use instead.
+    """
+    from espnet2.layers.global_mvn import GlobalMVN
+
+    if not hasattr(model.frontend, "streaming"):
+        raise ConfigError(
+            f"front-end {type(model.frontend).__name__} cannot stream; train with frontend: log_mel"
+        )
+    if model.normalize is not None and not isinstance(model.normalize, GlobalMVN):
+        raise ConfigError(
+            f"normalisation {type(model.normalize).__name__} needs the whole utterance; "
+            "train with normalize: global_mvn"
+        )
