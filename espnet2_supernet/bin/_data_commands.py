@@ -55,12 +55,12 @@ def download(args: Namespace) -> None:
     if args.corpus == "an4":
         if args.subset:
             raise DataError("--subset is for --corpus librispeech only")
-        download_an4(args.out, args.remove_archive)
+        print(download_an4(args.out, args.remove_archive, args.url))
     else:
         if not args.subset:
             raise DataError("--corpus librispeech needs --subset, e.g. --subset train-clean-100")
         for subset_name in args.subset:
-            download_librispeech(subset_name, args.out, args.remove_archive)
+            print(download_librispeech(subset_name, args.out, args.remove_archive, args.url))
 
 
 def an4(args: Namespace) -> None:

@@ -61,6 +61,7 @@ def _download_options(parser: argparse.ArgumentParser) -> None:
     add("--corpus", required=True, choices=("an4", "librispeech"), help="corpus to fetch")
     add("--subset", nargs="+", default=[], help="LibriSpeech subsets, e.g. train-clean-100")
     add("--out", default="downloads", metavar="DIR", help="folder for archives and corpora")
+    add("--url", help="base address of a mirror; default: the addresses of ESPnet's recipes")
     add("--remove_archive", type=str2bool, default=False, help="delete archives once unpacked")
 
 
@@ -89,7 +90,7 @@ def _mini_speech_options(parser: argparse.ArgumentParser) -> None:
     add("--out", default="data", metavar="DIR", help="gets train, dev and test")
     add("--audio_dir", default="downloads/mini_speech", help="folder for the audio files")
     add("--seed", type=int, default=0, help="seed of texts, voices and noise")
-    add("--num_train", type=positive_int, default=400, help="training utterances")
+    add("--num_train", type=positive_int, default=500, help="training utterances")
     add("--num_dev", type=positive_int, default=50, help="validation utterances")
     add("--num_test", type=positive_int, default=50, help="test utterances")
     _add_nj(parser)

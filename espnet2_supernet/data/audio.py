@@ -25,13 +25,13 @@ class AudioRules:
     """What a good utterance is, and what is mended.
 
     Attributes:
-        fs: Sampling rate in Hz that the model expects.
+        fs: Sampling rate in Hz that the model expects; None accepts any.
         resample: Change other rates instead of refusing them.
         channel: ``error`` refuses several channels, ``mix`` averages them, a number picks one.
         max_duration: Longest utterance in seconds; longer ones are refused.
     """
 
-    fs: int = 16000
+    fs: int | None = 16000
     resample: bool = False
     channel: str = "error"
     max_duration: float = 120.0
@@ -42,7 +42,7 @@ class AudioRules:
         Raises:
             DataError: If a value is out of range.
         """
-        if self.fs <= 0 or self.max_duration <= 0:
+        if (self.fs is not None and self.fs <= 0) or self.max_duration <= 0:
             raise DataError("fs and max_duration must be positive")
         if self.channel not in ("error", "mix") and not self.channel.isdecimal():
             raise DataError(f"channel '{self.channel}': use 'error', 'mix' or a channel number")
@@ -54,11 +54,13 @@ class Audio:
 
     Attributes:
         samples: Waveform ``(N,)``, float32.
+        fs: Its sampling rate in Hz.
         container: soundfile's name of the file format, e.g. ``FLAC``, ``WAV``, ``NIST``.
         unchanged: Whether ``samples`` is what the file holds (no resampling, one channel).
     """
 
     samples: np.ndarray
+    fs: int
     container: str
     unchanged: bool
 
@@ -93,9 +95,8 @@ def read_audio(path: str | Path, rules: AudioRules) -> Audio:
         raise DataError(f"{path}: holds NaN or infinite samples")
     channels = samples.shape[1]
     mono = _to_mono(samples, rules.channel)
-    if fs != rules.fs:
-        mono = resample(mono, fs, rules.fs)
-    return Audio(mono, container, channels == 1 and fs == rules.fs)
+    wanted = rules.fs or fs
+    return Audio(resample(mono, fs, wanted), wanted, container, channels == 1 and fs == wanted)
 
 
 def _check_header(path: Path, stream: soundfile.SoundFile, rules: AudioRules) -> None:
@@ -107,7 +108,7 @@ def _check_header(path: Path, stream: soundfile.SoundFile, rules: AudioRules) ->
         raise DataError(
             f"{path}: {duration:.1f} s is longer than --max_duration {rules.max_duration:g}"
         )
-    if stream.samplerate != rules.fs and not rules.resample:
+    if rules.fs is not None and stream.samplerate != rules.fs and not rules.resample:
         raise DataError(
             f"{path}: sampling rate {stream.samplerate} Hz, {rules.fs} expected; "
             "use '--resample true' or another --fs"

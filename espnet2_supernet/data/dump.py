@@ -6,9 +6,7 @@ are an error. A killed run goes on where it stopped: a journal keeps each result
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from espnet2_supernet.data.audio import AudioRules, read_audio, write_audio
 from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
 from espnet2_supernet.data.files import atomic_path, write_lines
+from espnet2_supernet.data.journal import Journal, Outcome, source_stamp
 from espnet2_supernet.data.parallel import parallel_map
 from espnet2_supernet.errors import DataError
 
@@ -61,17 +60,6 @@ class Item:
     target: str
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an utterance: a path and its length, or the reason to skip it."""
-
-    utterance: str
-    stamp: str
-    path: str = ""
-    num_samples: int = 0
-    reason: str = ""
-
-
 def format_item(item: Item, rules: AudioRules, audio_format: str) -> Outcome:
     """Check one audio file and rewrite it if needed.
 
@@ -83,7 +71,7 @@ def format_item(item: Item, rules: AudioRules, audio_format: str) -> Outcome:
     Returns:
         The outcome; bad audio is reported in it and not raised.
     """
-    stamp = source_stamp(item.source, rules, audio_format)
+    stamp = source_stamp(item.source, asdict(rules), audio_format)
     try:
         audio = read_audio(item.source, rules)
     except DataError as error:
@@ -94,7 +82,7 @@ def format_item(item: Item, rules: AudioRules, audio_format: str) -> Outcome:
     if not (audio.unchanged and keeps):
         suffix = "flac" if audio_format == "auto" else audio_format
         path = f"{item.target}.{suffix}"
-        write_audio(path, audio.samples, rules.fs)
+        write_audio(path, audio.samples, audio.fs)
     return Outcome(item.utterance, stamp, path, len(audio.samples))
 
 
@@ -105,53 +93,6 @@ def audio_problem(source: str, rules: AudioRules) -> str:
     except DataError as error:
         return str(error)
     return ""
-
-
-def source_stamp(source: str, rules: AudioRules, audio_format: str) -> str:
-    """Describe a source file and the options: an outcome holds as long as this stays the same."""
-    try:
-        status = os.stat(source)
-        version = [status.st_size, status.st_mtime_ns]
-    except OSError:
-        version = []
-    return json.dumps([os.path.abspath(source), version, asdict(rules), audio_format])
-
-
-class Journal:
-    """Outcomes of this and of earlier, possibly killed, runs: one JSON line each.
-
-    Args:
-        path: The file; lines cut off by a kill are ignored.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Read what earlier runs wrote."""
-        self._path = path
-        self._known: dict[str, Outcome] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    outcome = Outcome(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue
-                self._known[outcome.utterance] = outcome
-
-    def lookup(self, utterance: str, stamp: str) -> Outcome | None:
-        """Return an earlier good outcome if source, options and result are all still the same."""
-        known = self._known.get(utterance)
-        if known is None or known.stamp != stamp or known.reason or not os.path.exists(known.path):
-            return None
-        return known
-
-    def record(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        """Write outcomes down as they come, and pass them on."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "a", encoding="utf-8") as stream:
-            stream.write("\n")  # ends a line that a kill may have cut
-            for outcome in outcomes:
-                stream.write(json.dumps(asdict(outcome)) + "\n")
-                stream.flush()
-                yield outcome
 
 
 def check_sources(data: DataDir, name: object) -> None:
@@ -215,7 +156,7 @@ def _run(data: DataDir, out_dir: Path, options: FormatOptions) -> list[Outcome]:
     done: list[Outcome] = []
     items: list[Item] = []
     for utterance, source in data.wav.items():
-        stamp = source_stamp(source, options.rules, options.audio_format)
+        stamp = source_stamp(source, asdict(options.rules), options.audio_format)
         known = journal.lookup(utterance, stamp)
         if known is not None:
             done.append(known)
