@@ -9,14 +9,15 @@ module costs nothing:
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
-import io
 import logging
 import os
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,23 @@ def quiet() -> None:
     _is_quiet = True
     _filter_warnings()
     _prevent_nltk_download()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(ImportError):
+    with _without_print(), contextlib.suppress(ImportError):
         importlib.import_module("espnet.nets.pytorch_backend.transformer.attention")
+
+
+@contextlib.contextmanager
+def _without_print() -> Iterator[None]:
+    """Make ``print`` do nothing.
+
+    Redirecting standard output instead would reach further: ESPnet binds ``sys.stdout`` as a
+    default argument while it is imported.
+    """
+    original = builtins.print
+    builtins.print = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        builtins.print = original
 
 
 def _filter_warnings() -> None:

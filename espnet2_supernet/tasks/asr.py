@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 import torch
 import yaml
@@ -72,6 +74,15 @@ class SupernetASRTask(ASRTask):
             normalize=None,  # ESPnet's default, utterance_mvn, cannot stream
             num_att_plot=0,
         )
+
+    @classmethod
+    def print_config(cls, file: TextIO | None = None) -> None:
+        """Print the default configuration as YAML.
+
+        Args:
+            file: Where to; standard output when None (ESPnet binds it at import).
+        """
+        super().print_config(sys.stdout if file is None else file)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
