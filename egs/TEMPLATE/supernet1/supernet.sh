@@ -53,7 +53,7 @@ speed_perturb_factors=""  # e.g. "0.9 1.0 1.1"
 fs=16k                    # sampling rate; audio of another rate is an error
 audio_format=auto         # auto (keep flac and wav as they are), flac or wav
 min_wav_duration=0.1      # seconds; shorter training utterances are removed
-max_wav_duration=20       # seconds; longer training utterances are removed
+max_wav_duration=20.0     # seconds; longer training utterances are removed
 # Tokens
 token_type=bpe  # bpe, char or word
 nbpe=500        # number of BPE tokens
@@ -156,10 +156,7 @@ stage_1() { # local/data.sh knows when its corpus is up to date
 }
 
 stage_2() {
-    if [ -z "${speed_perturb_factors}" ]; then
-        log "  nothing to do: no --speed_perturb_factors"
-        return
-    fi
+    [ -n "${speed_perturb_factors}" ] || { log "  nothing to do: no --speed_perturb_factors" && return; }
     # shellcheck disable=SC2086
     once "data/${train_set}/.done" "$(in_dir "data/${plain_train_set}" "${data_files}")" \
         "data/${train_set}/wav.scp" \
@@ -190,10 +187,10 @@ stage_4() {
 }
 
 stage_5() {
-    local extra=() symbols
-    if [ "${token_type}" = bpe ]; then extra+=(--nbpe "${nbpe}" --bpemode "${bpemode}"); fi
-    read -ra symbols <<<"${nlsyms}"
-    [ -z "${nlsyms}" ] || extra+=(--nlsyms "${symbols[@]}")
+    local extra=()
+    [ "${token_type}" != bpe ] || extra+=(--nbpe "${nbpe}" --bpemode "${bpemode}")
+    # shellcheck disable=SC2206  # words
+    [ -z "${nlsyms}" ] || extra+=(--nlsyms ${nlsyms})
     once "${token_dir}/.done" "${raw}/${train_set}/text" "${token_dir}/tokens.txt" \
         bin data tokens --text "${raw}/${train_set}/text" --out "${token_dir}" \
         --token_type "${token_type}" "${extra[@]}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # data/<train_set>, data/dev (all development subsets) and data/<subset> for each development and
-# test subset, from any folder in LibriSpeech layout (LIBRISPEECH, see db.sh).
+# test subset, from any folder in LibriSpeech layout (LIBRISPEECH, see db.sh). Names of subsets may
+# be joined by commas: --train_subsets mine-1,mine-2
 set -euo pipefail
 . ./scripts/common.sh
 
@@ -19,6 +20,9 @@ parse_options "${BASH_SOURCE[0]}" "$@"
 
 data() { "${python:-python3}" -m espnet2_supernet.bin.data "$@"; }
 corpus=${LIBRISPEECH}
+train_subsets=${train_subsets//,/ }
+dev_subsets=${dev_subsets//,/ }
+test_subsets=${test_subsets//,/ }
 if [ "${held_out_speakers}" -gt 0 ]; then
     dev_subsets=""
     test_subsets=""

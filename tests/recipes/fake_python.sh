@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Stands in for Python in the tests of supernet.sh: writes the command down (FAKE_LOG) and makes the
+# files that the real one would make. `-c` programs go to the real Python (REAL_PYTHON).
+set -euo pipefail
+if [ "$1" = -c ]; then exec "${REAL_PYTHON}" "$@"; fi
+printf '%s\n' "$*" >>"${FAKE_LOG}"
+
+value() { # of option $1 in the rest
+    local name=$1
+    shift
+    while [ $# -gt 0 ]; do
+        if [ "$1" = "${name}" ]; then
+            echo "$2"
+            return
+        fi
+        shift
+    done
+}
+out=$(value --output_dir "$@")
+case "$*" in
+    *bin.asr_train\ *--collect_stats*) mkdir -p "${out}" ;;
+    *aggregate_stats_dirs*)
+        for part in train valid; do
+            mkdir -p "${out}/${part}"
+            echo "utt1 3" | tee "${out}/${part}/text_shape" >"${out}/${part}/speech_shape"
+        done
+        ;;
+    *bin.asr_train\ *)
+        echo '{"server": {}, "device": {}}' >"${out}/subnets.json"
+        touch "${out}"/{config.yaml,checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}
+        ;;
+    *bin.prune_extract*)
+        mkdir -p "${out}"
+        touch "${out}"/{config.yaml,model.pth}
+        ;;
+    *bin.asr_inference*)
+        mkdir -p "${out}"
+        for file in text token token_int score token_time; do
+            awk '{ print $1, "a" }' "$(value --key_file "$@")" >"${out}/${file}"
+        done
+        echo "subnet: x" >"${out}/decode.yaml"
+        ;;
+    *bin.check_streaming*) echo '{}' >"$(value --output "$@")" ;;
+    *bin.score*)
+        mkdir -p "$(value --out "$@")/score_wer"
+        echo '{}' >"$(value --out "$@")/score_wer/summary.json"
+        ;;
+    *bin.report*) echo "the table" >"$(value --out "$@")" ;;
+    *bin.pack*) touch "$(value --outpath "$@")" ;;
+esac

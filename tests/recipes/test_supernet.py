@@ -1,0 +1,249 @@
+"""supernet.sh: which stages run, and with which commands. No model is trained here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def recipe(egs) -> Path:
+    """mini_speech after stage 5: six training, three validation and five test utterances."""
+    recipe = egs / "mini_speech/supernet1"
+    for name, size in (("train", 6), ("dev", 3), ("org/dev", 3), ("test", 5)):
+        folder = recipe / "dump/raw" / name
+        folder.mkdir(parents=True)
+        lines = [f"{name[-3:]}{n}" for n in range(size)]
+        for file in ("wav.scp", "text", "utt2spk"):
+            (folder / file).write_text("".join(f"{line} x\n" for line in lines))
+    tokens = recipe / "data/en_token_list/char"
+    tokens.mkdir(parents=True)
+    (tokens / "tokens.txt").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    (recipe / "conf").mkdir(exist_ok=True)
+    (recipe / "conf/train.yaml").write_text("frontend: log_mel\nmax_epoch: 2\n")
+    (recipe / "conf/decode.yaml").write_text("search: greedy\n")
+    return recipe
+
+
+@pytest.fixture
+def supernet(recipe, run, tmp_path):
+    """Run the recipe with the fake Python; give back the process and the commands it made."""
+    log = tmp_path / "commands"
+
+    def run_supernet(*options, env=None):
+        log.write_text("")
+        fake = Path(__file__).with_name("fake_python.sh")
+        fixed = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
+        done = run("./run.sh", "--python", fake, *options, cwd=recipe, env=fixed | dict(env or {}))
+        return done, log.read_text().splitlines()
+
+    return run_supernet
+
+
+def stages(done) -> list[int]:
+    words = [line.split() for line in done.stdout.splitlines()]
+    return [int(w[3].rstrip(":")) for w in words if len(w) > 3 and w[2] == "Stage"]
+
+
+def of(commands: list[str], module: str) -> list[str]:
+    return [command for command in commands if f"bin.{module} " in command]
+
+
+TRAINED = ("--skip_data_prep", "true", "--nj", "2", "--inference_nj", "2")
+
+
+def test_a_full_run_makes_every_step_once_and_only_once(supernet):
+    done, commands = supernet(*TRAINED, "--check_streaming", "false")
+    assert done.returncode == 0, done.stderr
+    assert stages(done) == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+    assert "the table" in done.stdout
+    assert len(of(commands, "asr_train")) == 2, "statistics and training"
+    assert len(of(commands, "prune_extract")) == 2, "two subnets"
+    assert len(of(commands, "asr_inference")) == 4, "two subnets, two jobs"
+    assert len(of(commands, "score")) == 2
+    assert not of(commands, "pack"), "off by default"
+
+    done, commands = supernet(*TRAINED, "--check_streaming", "false")
+    assert done.returncode == 0, done.stderr
+    assert [c.split()[1] for c in commands] == ["espnet2_supernet.bin.report"], "up to date"
+
+
+def test_decoding_covers_every_utterance_in_order(supernet, recipe):
+    supernet(*TRAINED, "--stop_stage", "11")
+    (experiment,) = (recipe / "exp").glob("asr_train_raw_en_char")
+    for subnet in ("server", "device"):
+        text = (experiment / f"decode_{subnet}/test/text").read_text().split("\n")
+        assert text == [f"est{n} a" for n in range(5)] + [""]
+
+
+def test_inputs_of_each_command(supernet):
+    _, commands = supernet(*TRAINED)
+    stats, training = of(commands, "asr_train")
+    assert "--collect_stats true" in stats
+    assert "--train_data_path_and_name_and_type dump/raw/train/wav.scp,speech,sound" in training
+    assert "--valid_data_path_and_name_and_type dump/raw/dev/text,text,text" in training
+    assert "--normalize_conf stats_file=exp/asr_stats_raw_en_char/train/feats_stats.npz" in training
+    assert "--resume true" in training
+    for command in of(commands, "asr_inference"):
+        assert "--asr_model_file exp/asr_train_raw_en_char/valid.loss.ave.pth" in command
+    (check,) = of(commands, "check_streaming")
+    assert "--wav_scp dump/raw/org/dev/wav.scp" in check
+
+
+def test_one_subnet_of_the_table(supernet):
+    supernet(*TRAINED, "--stop_stage", "9")
+    done, commands = supernet("--stage", "11", "--stop_stage", "12", "--subnets", "device")
+    assert done.returncode == 0, done.stderr
+    assert all("--subnet device" in command for command in of(commands, "asr_inference"))
+    done, commands = supernet("--stage", "11", "--stop_stage", "11", "--subnets", "phone")
+    assert done.returncode == 2
+    assert "'phone' is not one of: server device" in done.stderr
+    assert commands == []
+
+
+def test_the_validation_set_is_decoded_unfiltered(supernet):
+    _, commands = supernet(*TRAINED, "--test_sets", "dev")
+    for command in of(commands, "asr_inference"):
+        assert "dump/raw/org/dev/wav.scp,speech,sound" in command
+    for command in of(commands, "score"):
+        assert "--ref dump/raw/org/dev/text" in command
+
+
+def test_force_keeps_the_earlier_experiment(supernet, recipe):
+    supernet(*TRAINED, "--stop_stage", "9")
+    done, commands = supernet("--stage", "9", "--stop_stage", "9", "--force", "true")
+    assert done.returncode == 0, done.stderr
+    assert len(of(commands, "asr_train")) == 1
+    assert len(list((recipe / "exp").glob("asr_train_raw_en_char.old.*/checkpoint.pth"))) == 1
+
+
+def test_a_training_that_is_done_is_not_started_again_on_other_hardware(supernet):
+    supernet(*TRAINED, "--stop_stage", "9")
+    _, commands = supernet("--stage", "9", "--stop_stage", "9", "--ngpu", "4", "--nj", "9")
+    assert commands == []
+    _, commands = supernet("--stage", "9", "--stop_stage", "9", "--asr_args", "--max_epoch 3")
+    assert len(commands) == 1, "another experiment, with the same statistics"
+    assert "--output_dir exp/asr_train_raw_en_char_max_epoch3" in commands[0]
+
+
+@pytest.mark.parametrize("number", [6, 7, 13, 15])
+def test_an_unbuilt_stage_asked_for_is_an_error(supernet, number):
+    done, commands = supernet("--stage", str(number), "--stop_stage", str(number))
+    assert done.returncode == 1
+    assert f"stage {number}" in done.stderr
+    assert "not built yet" in done.stderr
+    assert commands == []
+
+
+def test_skips(supernet):
+    skip = ("--skip_data_prep", "--skip_train", "--skip_eval")
+    done, commands = supernet(*(word for name in skip for word in (name, "true")))
+    assert stages(done) == [14, 15]
+    assert commands == []
+    done, _ = supernet("--skip_stages", "1 2 3 4 5", "--stop_stage", "7")
+    assert stages(done) == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stage", "5", "--stop_stage", "3"], "is after --stop_stage"),
+        (["--token_type", "phone"], "--token_type must be"),
+        (["--valid_set", ""], "--valid_set is empty"),
+        (["--ngpus", "2"], "did you mean '--ngpu'?"),
+        (["--check_streaming", "1"], "must be true or false"),
+        (["--dist_launcher", "lsf"], "--dist_launcher must be slurm or mpi"),
+    ],
+)
+def test_bad_options_start_nothing(supernet, options, message):
+    done, commands = supernet(*options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert commands == []
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [("8", "tokens.txt is missing"), ("9", ".done is missing"), ("10", "run stage 9 first")],
+)
+def test_a_stage_before_its_time_names_what_is_missing(supernet, recipe, number, message):
+    (recipe / "data/en_token_list/char/tokens.txt").unlink()
+    done, commands = supernet("--stage", number, "--stop_stage", number)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert commands == []
+
+
+def test_an_ambiguous_checkpoint_is_asked_for(supernet, recipe):
+    supernet(*TRAINED, "--stop_stage", "9")
+    (recipe / "exp/asr_train_raw_en_char/valid.cer_device.ave.pth").touch()
+    done, _ = supernet("--stage", "11", "--stop_stage", "11")
+    assert done.returncode == 1
+    assert "valid.cer_device.ave.pth valid.loss.ave.pth" in done.stderr
+    done, commands = supernet(
+        "--stage", "11", "--stop_stage", "11", "--inference_asr_model", "valid.cer_device.ave.pth"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "decode_server_asr_model_valid.cer_device.ave/test" in commands[0]
+
+
+# ---- where training runs
+
+
+def test_one_node_with_gpus_uses_espnets_own_spawn(supernet):
+    _, commands = supernet(*TRAINED, "--stop_stage", "9", "--ngpu", "4")
+    assert of(commands, "asr_train")[1].endswith("--ngpu 4 --multiprocessing_distributed true")
+
+
+def test_nodes_need_a_way_to_be_started(supernet):
+    done, commands = supernet(*TRAINED, "--stop_stage", "9", "--num_nodes", "2")
+    assert done.returncode == 1
+    assert "--num_nodes 2 needs" in done.stderr
+    assert len(of(commands, "asr_train")) == 1, "statistics only"
+
+
+def test_nodes_inside_an_allocation(supernet, tmp_path):
+    srun = tmp_path / "bin/srun"
+    srun.parent.mkdir()
+    srun.write_text('#!/usr/bin/env bash\necho "srun $*" >>"${FAKE_LOG}"\nexec "${@:6}"\n')
+    srun.chmod(0o755)
+    options = ("--stop_stage", "9", "--num_nodes", "2", "--ngpu", "4", "--dist_launcher", "slurm")
+    path = f"{srun.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done, commands = supernet(*TRAINED, *options, env={"PATH": path})
+    assert done.returncode == 0, done.stderr
+    (line,) = (command for command in commands if command.startswith("srun "))
+    assert line.startswith("srun --nodes 2 --ntasks-per-node 1 --export=ALL ")
+    assert "--ngpu 4 --multiprocessing_distributed true --dist_launcher slurm" in line
+    assert "--dist_init_method file:///" in line
+
+
+def test_cluster_training_goes_through_espnets_launch(supernet, tmp_path):
+    wrapper = tmp_path / "espnet/egs2/TEMPLATE/asr1/utils/slurm.pl"
+    wrapper.parent.mkdir(parents=True)
+    # Local stand-in: JOB=1:n log command...
+    wrapper.write_text(
+        "#!/usr/bin/env bash\nset -eu\nn=${1#JOB=1:}\nlog=$2\nshift 2\n"
+        'for job in $(seq "$n"); do "${@//JOB/$job}" >"${log//JOB/$job}" 2>&1; done\n'
+    )
+    wrapper.chmod(0o755)
+    env = {"cmd_backend": "slurm", "ESPNET_ROOT": str(tmp_path / "espnet")}
+    done, commands = supernet(
+        *TRAINED, "--num_nodes", "2", "--ngpu", "4", "--stop_stage", "8", env=env
+    )
+    assert done.returncode == 0, done.stderr
+    done, commands = supernet("--stage", "9", "--num_nodes", "2", "--ngpu", "4", env=env)
+    (launch,) = of(commands, "launch")
+    assert f"-m espnet2.bin.launch --cmd {wrapper} --log exp/" in launch
+    assert "--ngpu 4 --num_nodes 2 --init_file_prefix exp/" in launch
+
+
+def test_a_cluster_without_its_wrapper_is_an_error(supernet):
+    done, _ = supernet("--stage", "9", env={"cmd_backend": "sge"})
+    assert done.returncode == 1
+    assert "needs queue.pl of an ESPnet checkout" in done.stderr
+    done, _ = supernet("--stage", "9", env={"cmd_backend": "pbs"})
+    assert done.returncode == 2
+    assert "cmd_backend must be local, slurm or sge, not 'pbs'" in done.stderr
