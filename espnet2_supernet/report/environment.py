@@ -7,8 +7,6 @@ import sys
 import time
 from importlib import metadata
 
-from espnet2_supernet import __version__
-
 _UNKNOWN = "unknown"
 
 
@@ -26,7 +24,7 @@ def environment_lines() -> list[str]:
         f"- python version: `{python}`",
         f"- espnet version: `espnet {_version('espnet')}`",
         f"- pytorch version: `pytorch {_version('torch')}`",
-        f"- espnet2_supernet version: `espnet2_supernet {__version__}`",
+        f"- espnet2_supernet version: `espnet2_supernet {_version('espnet2_supernet')}`",
         f"- Git hash: `{_git('rev-parse', 'HEAD')}`",
         f"  - Commit date: `{_git('log', '-1', '--format=%cd')}`",
     ]

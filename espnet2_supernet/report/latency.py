@@ -11,11 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.errors import DataError
 from espnet2_supernet.report.files import read_json_object
-from espnet2_supernet.supernet.context import Context
+
+if TYPE_CHECKING:
+    from espnet2_supernet.supernet.context import Context
 
 UTTERANCE = "utterance"
 DASH = "-"
@@ -69,6 +71,9 @@ def decode_context(decode: Mapping[str, Any], where: str) -> Context | None:
     Raises:
         ConfigError: If the context is malformed.
     """
+    # Imported here: the package of Context loads torch, and scoring must start without it.
+    from espnet2_supernet.supernet.context import Context
+
     spec = decode.get("context")
     if spec is None:
         return None
