@@ -145,16 +145,7 @@ def score_set(
     """
     (folder / SUMMARY).unlink(missing_ok=True)
     names = trn_ids(dict(sorted(transcripts.speakers.items())))
-    ref = {key: tokenize(transcripts.reference[key], token_type) for key in names}
-    hyp = {key: tokenize(transcripts.hypothesis[key], token_type) for key in names}
-    write_trn(folder / "ref.trn", ref, names)
-    write_trn(folder / "hyp.trn", hyp, names)
-    if program is not None:
-        counts = run_sclite(program, folder, names)
-        check_counts(ref, hyp, counts)
-    else:
-        counts = {key: count_errors(ref[key], hyp[key]) for key in names}
-        write_atomic(folder / "result.txt", render_tables(counts, transcripts.speakers, PYTHON))
+    counts = _count(transcripts, folder, token_type, program, names)
     speakers = {key: transcripts.speakers[key] for key in names}
     interval = bootstrap_interval(
         [item.errors for item in counts.values()],
@@ -166,6 +157,27 @@ def score_set(
     score = Score(token_type, scorer, counts, speakers, interval, command, dict(inputs or {}))
     write_atomic(folder / SUMMARY, json.dumps(summary_dict(score), indent=1) + "\n")
     return score
+
+
+def _count(
+    transcripts: Transcripts,
+    folder: Path,
+    token_type: str,
+    program: Path | None,
+    names: Mapping[str, str],
+) -> dict[str, Counts]:
+    """Write the ``trn`` files and ``result.txt``; return the counts in the order of names."""
+    ref = {key: tokenize(transcripts.reference[key], token_type) for key in names}
+    hyp = {key: tokenize(transcripts.hypothesis[key], token_type) for key in names}
+    write_trn(folder / "ref.trn", ref, names)
+    write_trn(folder / "hyp.trn", hyp, names)
+    if program is None:
+        counts = {key: count_errors(ref[key], hyp[key]) for key in names}
+        write_atomic(folder / "result.txt", render_tables(counts, transcripts.speakers, PYTHON))
+        return counts
+    counts = run_sclite(program, folder, names)
+    check_counts(ref, hyp, counts)
+    return counts
 
 
 def summary_dict(score: Score) -> dict[str, Any]:
