@@ -25,6 +25,8 @@ class NM:
         >>> score = torch.tensor([[4.0, 1.0, 2.0, 3.0, 9.0, 8.0]])
         >>> print(NM(2, 4).group_scores(score))
         tensor([inf, 1., 2., inf, inf, inf])
+        >>> print(NM(2, 4).group_scores(score).isinf().int())  # the final mask of this row
+        tensor([1, 0, 0, 1, 1, 1], dtype=torch.int32)
     """
 
     n: int

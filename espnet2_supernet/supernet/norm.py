@@ -46,7 +46,7 @@ class SubnetLayerNorm(nn.LayerNorm):
             names: Subnet names, the owner of ``weight`` and ``bias`` first.
         """
         for name in list(names)[1:]:
-            private = nn.LayerNorm(self.normalized_shape, eps=self.eps)
+            private = nn.LayerNorm(list(self.normalized_shape), eps=self.eps)
             private.load_state_dict({"weight": self.weight, "bias": self.bias})
             self.add_module(_PREFIX + name, private.to(self.weight))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from espnet2_supernet.errors import ConfigError
@@ -42,7 +43,6 @@ class Supernet:
         subnets: The table, by name.
 
     Example:
-        >>> import torch
         >>> net = nn.Sequential(MaskedLinear(4, 4), SubnetLayerNorm(4))
         >>> mask = {"pattern": {"n_m": [2, 4]}}
         >>> table = {"server": {"context": "full"}, "device": {"mask": mask}}
@@ -139,37 +139,44 @@ class Supernet:
         """
         return self.config.sampling.draw(self.subnets, self.config.loss_weights, step)
 
-    def pruner(self) -> Pruner | None:
-        """Make the pruner of all masks, to be registered in the model; ``None`` without masks."""
+    def pruner(self, network: nn.Module | None = None) -> Pruner | None:
+        """Make the pruner of all masks, to be registered in the model; ``None`` without masks.
+
+        Args:
+            network: What sparsity over all weights refers to: the root, or a model around it.
+        """
         if not self.masks:
             return None
         masks = {
             name: (spec, list(self.prunable_layers(name).items()))
             for name, spec in self.masks.items()
         }
-        total = self.counts(next(iter(self.subnets)))["parameters"]
+        total = self.counts(next(iter(self.subnets)), network)["parameters"]
         return Pruner(masks, self.config.schedule, total_weights=total)
 
-    def extract(self, name: str) -> nn.Module:
+    def extract(self, name: str, network: nn.Module | None = None) -> nn.Module:
         """Return one subnet as a plain dense network of its own.
 
         Args:
             name: Name of the subnet.
+            network: What to copy: the root, or a model around it.
 
         Returns:
-            Copy of the root with ``weight * mask`` as weight, the subnet's own norms as the only
-            ones, and no masks or pruner.
+            Copy with ``weight * mask`` as weight, the subnet's own norms as the only ones, and
+            no masks; a supernet or a pruner that the network refers to is ``None`` in the copy.
 
         Raises:
             ConfigError: If there is no such subnet.
         """
-        return extract_subnet(self.root, self.subnet(name), forget=[self])
+        whole = self.root if network is None else network
+        return extract_subnet(whole, self.subnet(name), forget=[self])
 
-    def counts(self, name: str) -> dict[str, int]:
+    def counts(self, name: str, network: nn.Module | None = None) -> dict[str, int]:
         """Count the weights of one subnet.
 
         Args:
             name: Name of the subnet.
+            network: What to count: the root, or a model around it.
 
         Returns:
             ``parameters`` of the subnet, ``nonzero`` of them, ``prunable`` weights (those under
@@ -184,10 +191,11 @@ class Supernet:
         masks = [subnet.mask_name] if subnet.mask_name else list(self.masks)
         layers = [m for m in self._linears.values() if not masks or m.patterns.keys() & masks]
         prunable = sum(layer.weight.numel() for layer in layers)
-        with self.active_subnet(name):
+        with self.active_subnet(name), torch.no_grad():
             nonzero = sum(int(layer.effective_weight().count_nonzero()) for layer in layers)
         unused = sum(norm.unused_parameters() for norm in self._norms)
-        parameters = sum(p.numel() for p in self.root.parameters()) - unused
+        whole = self.root if network is None else network
+        parameters = sum(p.numel() for p in whole.parameters()) - unused
         return {
             "parameters": parameters,
             "nonzero": parameters - prunable + nonzero,

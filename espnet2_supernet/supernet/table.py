@@ -14,7 +14,7 @@ DEFAULT_TABLE = {"server": {"context": "full"}}
 
 
 def parse_table(spec: Any, where: str) -> dict[str, Subnet]:
-    """Read the rows of the table, in order.
+    """Read the rows of the table; the first row is the default subnet, so their order counts.
 
     Args:
         spec: ``{name: {context: ..., mask: ...}}``; a mask is a block of its own or the name of
