@@ -13,6 +13,7 @@ from espnet2_supernet.bin import _data_commands as commands
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.data.dump import AUDIO_FORMATS
 from espnet2_supernet.data.tokens import TOKEN_TYPES
+from espnet2_supernet.errors import DataError
 
 
 def str2bool(value: str) -> bool:
@@ -188,10 +189,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
         cmd: Arguments; those of the process by default.
 
     Raises:
-        SupernetError: If the data are bad.
+        DataError: If the data are bad, or a file cannot be read or written.
     """
     args = get_parser().parse_args(cmd)
-    args.run(args)
+    try:
+        args.run(args)
+    except OSError as error:  # a full disk, missing rights: one line, no traceback
+        raise DataError(f"{args.command}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def verify(path: Path, archive: Archive) -> None:
     if problem:
         if path.suffix == ".part":  # ours; a file that the user put there stays
             path.unlink()
-        raise DataError(f"{path}: {problem}; delete the file and fetch it again")
+        raise DataError(f"{path}: {problem}; the file is damaged, fetch it again")
 
 
 def download_librispeech(
