@@ -57,14 +57,14 @@ class StreamingResult:
         transcript: Transcript,
         pending: tuple[list[int], list[int]],
         decoder: TextDecoder,
-        frame_seconds: float,
+        frame_ms: float,
         is_final: bool,
     ) -> None:
         """Remember how far the append-only transcript reaches now."""
         self._transcript = transcript
         self._pending = pending
         self._decoder = decoder
-        self._frame_seconds = frame_seconds
+        self._frame_ms = frame_ms
         self.num_committed = len(transcript)
         self.is_final = is_final
 
@@ -83,7 +83,7 @@ class StreamingResult:
     @property
     def times(self) -> list[float]:
         """Start of each token's emission frame in seconds ``(U,)``."""
-        return [frame * self._frame_seconds for frame in self.frames]
+        return [frame * self._frame_ms / 1000.0 for frame in self.frames]
 
     @property
     def tokens(self) -> list[str]:
@@ -110,7 +110,7 @@ class StreamingSession:
         search: Search to run.
         to_search: Encoder outputs ``(n, D)`` to what the search reads.
         decoder: Token ids to text.
-        frame_seconds: Duration of an encoder frame in seconds.
+        frame_ms: Duration of an encoder frame.
         on_frames: Called with every new piece of encoder output ``(n, D)``.
 
     Raises:
@@ -126,7 +126,7 @@ class StreamingSession:
         search: Search,
         to_search: Callable[[torch.Tensor], torch.Tensor],
         decoder: TextDecoder,
-        frame_seconds: float,
+        frame_ms: float,
         on_frames: Callable[[torch.Tensor], None] | None = None,
     ) -> None:
         """Check that the model can stream and start."""
@@ -140,7 +140,7 @@ class StreamingSession:
         self.subnet = subnet
         self.context = context
         self.search = search
-        self.frame_seconds = frame_seconds
+        self.frame_ms = frame_ms
         self._to_search = to_search
         self._decoder = decoder
         self._on_frames = on_frames
@@ -215,7 +215,7 @@ class StreamingSession:
             state.transcript,
             self.search.pending(state),
             self._decoder,
-            self.frame_seconds,
+            self.frame_ms,
             self._finished,
         )
 

@@ -234,7 +234,7 @@ class Speech2Text:
             self.search,
             self._to_search,
             self.decoder,
-            self.frame_ms / 1000.0,
+            self.frame_ms,
             on_frames,
         )
 
