@@ -88,7 +88,9 @@ def build_from_file(
     if states is not None:
         assert model_file is not None
         load_strictly(model, states, model_file)
-    return model.to(device), args
+    # ESPnet's global_mvn starts in float64; training had cast it
+    dtype = getattr(torch, getattr(args, "train_dtype", "float32"))
+    return model.to(device=device, dtype=dtype), args
 
 
 def find_file(name: str | None, config_path: Path) -> str | None:
@@ -101,12 +103,11 @@ def find_file(name: str | None, config_path: Path) -> str | None:
     Returns:
         A path that exists, or ``name`` unchanged.
     """
-    if name is None or Path(name).is_absolute() or Path(name).exists():
+    if name is None or Path(name).exists():
         return name
-    for folder in config_path.resolve().parents:
-        if (folder / name).exists():
-            return str(folder / name)
-    return name
+    candidates = [folder / name for folder in config_path.resolve().parents]
+    candidates.append(config_path.parent / Path(name).name)  # a model that was moved
+    return next((str(path) for path in candidates if path.exists()), name)
 
 
 def _restore_stats(states: Mapping[str, torch.Tensor] | None, path: Path, wanted: str) -> str:

@@ -128,24 +128,34 @@ class EpochMonitor:
         return f"{seconds:.0f} s/epoch, {format_duration(left)} left"
 
 
-def write_subnets(model: torch.nn.Module, path: Path) -> None:
-    """Write the sizes of all subnets as JSON; heads outside the supernet are counted in.
+def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
+    """Count the weights of one subnet, heads outside the supernet included.
 
     Args:
         model: Model with ``supernet``.
-        path: Destination; replaced atomically. Content: subnet -> ``parameters``, ``nonzero``,
-            ``prunable``, ``prunable_nonzero``, ``bytes_dense_fp32``.
+        name: Subnet.
+
+    Returns:
+        ``parameters``, ``nonzero``, ``prunable``, ``prunable_nonzero`` and ``bytes_dense_fp32``.
     """
     supernet: Any = model.supernet
     inside = {id(parameter) for parameter in supernet.root.parameters()}
     outside = sum(p.numel() for p in model.parameters() if id(p) not in inside)
-    table = {}
-    for name in supernet.subnets:
-        counts = {key: int(value) for key, value in supernet.counts(name).items()}
-        counts["parameters"] += outside
-        counts["nonzero"] += outside
-        counts.setdefault("bytes_dense_fp32", 4 * counts["parameters"])
-        table[name] = counts
+    counts = {key: int(value) for key, value in supernet.counts(name).items()}
+    counts["parameters"] += outside
+    counts["nonzero"] += outside
+    return {**counts, "bytes_dense_fp32": 4 * counts["parameters"]}
+
+
+def write_subnets(model: torch.nn.Module, path: Path) -> None:
+    """Write the sizes of all subnets as JSON.
+
+    Args:
+        model: Model with ``supernet``.
+        path: Destination, replaced atomically; subnet -> :func:`count_weights`.
+    """
+    supernet: Any = model.supernet
+    table = {name: count_weights(model, name) for name in supernet.subnets}
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)

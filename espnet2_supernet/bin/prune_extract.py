@@ -1,0 +1,136 @@
+"""Writes one subnet as a stand-alone dense model that ESPnet loads.
+
+    python -m espnet2_supernet.bin.prune_extract \
+        --asr_train_config exp/asr/config.yaml --asr_model_file exp/asr/valid.loss.ave.pth \
+        --subnet device --output_dir exp/asr/extracted_device
+
+The new model is read back and compared with its source before it is declared written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet2_supernet.bin import run_main
+from espnet2_supernet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = argparse.ArgumentParser(
+        prog="prune_extract", description="Write one subnet as a stand-alone dense model."
+    )
+    parser.add_argument("--asr_train_config", help="config.yaml; default: beside the model file")
+    parser.add_argument("--asr_model_file", required=True, help="Trained weights")
+    parser.add_argument("--subnet", required=True, help="Name of the subnet")
+    parser.add_argument("--output_dir", required=True, help="Folder to write")
+    parser.add_argument(
+        "--wav_scp", help="Real utterances for the comparison; default: random noise"
+    )
+    parser.add_argument("--num_utts", type=int, default=4, help="How many of them")
+    parser.add_argument(
+        "--sparsity", type=float, help="Prune a dense subnet once, by magnitude, to this sparsity"
+    )
+    parser.add_argument(
+        "--pattern", help="Pattern of that pruning, e.g. '{block: [16, 1]}'; default: elementwise"
+    )
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Extract a subnet.
+
+    Args:
+        cmd: Arguments; those of the process when None.
+
+    Raises:
+        ConfigError: If the subnet or a pattern cannot be used.
+        CheckpointError: If the weights cannot be read, or the result differs from its source.
+        DataError: If ``--wav_scp`` cannot be read.
+    """
+    args = get_parser().parse_args(cmd)
+    from espnet2_supernet.tasks import extraction
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    model, options = SupernetASRTask.build_model_from_file(
+        args.asr_train_config, args.asr_model_file
+    )
+    model.eval()
+    mask = _mask(args)
+    if mask is not None:
+        model = extraction.prune_row(model, options, args.subnet, mask)
+    rate = int(getattr(model.frontend, "fs", 16000))
+    waveforms = _read(args.wav_scp, args.num_utts, rate) if args.wav_scp else _noise(rate)
+    output_dir = Path(args.output_dir)
+    summary = extraction.extract(model, options, args.subnet, output_dir, waveforms)
+    print(
+        f"{output_dir / 'model.pth'}: subnet '{args.subnet}', {summary['parameters']} parameters, "
+        f"{summary['nonzero']} non-zero, largest difference to its source "
+        f"{summary['max_abs_diff']:.1e} on {len(waveforms)} waveforms"
+    )
+
+
+def _mask(args: argparse.Namespace) -> dict | None:
+    """Return the declaration of the one-shot mask, or None.
+
+    Raises:
+        ConfigError: If the pattern is not YAML.
+    """
+    if args.sparsity is None and args.pattern is None:
+        return None
+    import yaml
+
+    try:
+        pattern = yaml.safe_load(args.pattern) if args.pattern else "elementwise"
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"--pattern {args.pattern}: not YAML, e.g. '{{block: [16, 1]}}'"
+        ) from error
+    mask = {"pattern": pattern, "sparsity": args.sparsity}
+    return {key: value for key, value in mask.items() if value is not None}
+
+
+def _noise(rate: int) -> list[torch.Tensor]:
+    """Return two waveforms (N,) of noise, 2.0 and 1.3 s."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return [0.1 * torch.randn(int(s * rate), generator=generator) for s in (2.0, 1.3)]
+
+
+def _read(wav_scp: str, num_utts: int, rate: int) -> list[torch.Tensor]:
+    """Read the first utterances of a list, waveforms (N,).
+
+    Raises:
+        DataError: If the list or a sound cannot be read, or has another sampling rate.
+    """
+    import soundfile
+    import torch
+
+    try:
+        lines = Path(wav_scp).read_text(encoding="utf-8").splitlines()[: max(num_utts, 1)]
+    except OSError as error:
+        raise DataError(f"--wav_scp {wav_scp}: cannot read ({error.strerror})") from error
+    waveforms = []
+    for line in lines:
+        _, _, path = line.partition(" ")
+        try:
+            samples, found = soundfile.read(path.strip(), dtype="float32")
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{wav_scp}: {line!r}: cannot read the sound ({error})") from error
+        if found != rate or samples.ndim != 1:
+            raise DataError(f"{path}: must be mono at {rate} Hz, has {found} Hz")
+        waveforms.append(torch.from_numpy(samples))
+    if not waveforms:
+        raise DataError(f"--wav_scp {wav_scp}: is empty")
+    return waveforms
+
+
+if __name__ == "__main__":
+    run_main(main)

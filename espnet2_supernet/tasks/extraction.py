@@ -1,0 +1,198 @@
+"""Extraction of one subnet as a model of its own: dense weights, loadable by ESPnet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from espnet2_supernet.errors import CheckpointError, ConfigError
+from espnet2_supernet.sparsity.spec import MaskSpec
+from espnet2_supernet.tasks.asr import SupernetASRTask
+from espnet2_supernet.tasks.loading import write_stats
+from espnet2_supernet.train.checkpoint import atomic_save, load_strictly
+from espnet2_supernet.train.monitor import count_weights
+
+TOLERANCE = 1e-5  # the same numbers in the same order: in practice the outputs are equal
+
+
+def prune_row(
+    model: torch.nn.Module, args: argparse.Namespace, name: str, mask: Mapping[str, Any]
+) -> torch.nn.Module:
+    """Prune a dense row once, by the declaration of a mask.
+
+    Args:
+        model: Trained model.
+        args: Its options; they are not changed.
+        name: Subnet without a mask.
+        mask: ``{pattern: ..., sparsity: ..., score: ...}``.
+
+    Returns:
+        Model whose only subnet is the row, with a mask.
+
+    Raises:
+        ConfigError: If the subnet does not exist or has a mask, or the mask cannot be used.
+    """
+    row = _row(model, name)
+    if row.pop("mask", None) is not None:
+        raise ConfigError(f"subnet '{name}' is sparse already; one-shot pruning is for dense rows")
+    row["mask"] = MaskSpec.parse(mask, "--pattern, --sparsity").to_dict()
+    table = {"subnets": {name: row}, "schedule": {"kind": "one_shot", "begin": 0}}
+    pruned: Any = _build(args, table)
+    dense = _states(model, name)
+    load_strictly(pruned, {**pruned.state_dict(), **dense}, f"subnet '{name}'")
+    pruned.pruner.step_once()
+    return pruned.eval()
+
+
+def extract(
+    model: torch.nn.Module,
+    args: argparse.Namespace,
+    name: str,
+    output_dir: Path,
+    waveforms: Sequence[torch.Tensor],
+) -> dict[str, Any]:
+    """Write one subnet as a stand-alone model, and prove that it computes the same.
+
+    Args:
+        model: Trained model.
+        args: Its options.
+        name: Subnet.
+        output_dir: Folder for ``config.yaml``, ``model.pth``, ``feats_stats.npz`` and
+            ``extract.json``; files of these names are replaced only after the proof.
+        waveforms: Waveforms (N,) that both models encode.
+
+    Returns:
+        Content of ``extract.json``: ``subnet``, ``contexts``, sizes, ``max_abs_diff``.
+
+    Raises:
+        ConfigError: If there is no such subnet.
+        CheckpointError: If the extracted model computes something else, or cannot be written.
+    """
+    row = _row(model, name)
+    row.pop("mask", None)
+    temporary = output_dir.with_name(f".{output_dir.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _write(model, args, name, row, temporary, output_dir)
+        reloaded, _ = SupernetASRTask.build_model_from_file(
+            temporary / "config.yaml", temporary / "model.pth"
+        )
+        difference = compare(model, reloaded, name, waveforms)
+        summary = {
+            "subnet": name,
+            "contexts": row["context"],
+            **count_weights(model, name),
+            "max_abs_diff": difference,
+        }
+        (temporary / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for file in temporary.iterdir():
+            os.replace(file, output_dir / file.name)
+    except OSError as error:
+        raise CheckpointError(f"{output_dir}: cannot write ({error.strerror})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return summary
+
+
+@torch.no_grad()
+def compare(source: Any, extracted: Any, name: str, waveforms: Sequence[torch.Tensor]) -> float:
+    """Return the largest difference of encoder outputs, over all contexts of a subnet.
+
+    Args:
+        source: Model with the subnet.
+        extracted: Model with only this subnet.
+        name: Subnet.
+        waveforms: Waveforms (N,).
+
+    Returns:
+        Largest absolute difference.
+
+    Raises:
+        CheckpointError: If it exceeds the tolerance or an output is not finite.
+    """
+    lengths = torch.tensor([len(wave) for wave in waveforms])
+    speech = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+    largest = 0.0
+    for context in source.supernet.subnet(name).contexts:
+        outputs = [
+            model.eval().encode(speech.clone(), lengths, subnet=name, context=context)[0]
+            for model in (source, extracted)
+        ]
+        difference = float((outputs[0] - outputs[1]).abs().max()) if outputs[0].numel() else 0.0
+        if not difference <= TOLERANCE:  # catches not-a-number
+            raise CheckpointError(
+                f"subnet '{name}', {context}: the extracted model differs from its source by "
+                f"{difference:.2g} (allowed {TOLERANCE:g}); nothing was written"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _row(model: Any, name: str) -> dict[str, Any]:
+    """Return the table entry of a subnet."""
+    model.supernet.subnet(name)  # an unknown name is an error that lists the names
+    return dict(model.supernet.config.to_dict()["subnets"][name])
+
+
+def _states(model: Any, name: str) -> dict[str, torch.Tensor]:
+    """Return the state dict of a model with only one dense subnet."""
+    states = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith(("encoder.", "pruner."))
+    }
+    encoder = model.supernet.extract(name).state_dict()
+    return {**states, **{f"encoder.{key}": value for key, value in encoder.items()}}
+
+
+def _build(args: argparse.Namespace, table: Mapping[str, Any], **changes: Any) -> torch.nn.Module:
+    """Build a model of the same kind with another table of subnets."""
+    return SupernetASRTask.build_model(_options(args, table, **changes))
+
+
+def _options(
+    args: argparse.Namespace, table: Mapping[str, Any], **changes: Any
+) -> argparse.Namespace:
+    """Copy options with another table of subnets."""
+    model_conf = {k: v for k, v in args.model_conf.items() if k != "supernet_conf"}
+    given = {"supernet_conf": dict(table), "model_conf": model_conf, **changes}
+    return argparse.Namespace(**{**vars(args), **given})
+
+
+def _write(
+    model: Any,
+    args: argparse.Namespace,
+    name: str,
+    row: Mapping[str, Any],
+    folder: Path,
+    final_folder: Path,
+) -> None:
+    """Write configuration, weights and statistics into a folder to be renamed later."""
+    changes: dict[str, Any] = {"output_dir": str(final_folder), "resume": False}
+    if args.normalize == "global_mvn":
+        write_stats(model.normalize.mean, model.normalize.std, folder / "feats_stats.npz")
+        conf = {**args.normalize_conf, "stats_file": str(folder / "feats_stats.npz")}
+        changes["normalize_conf"] = conf
+    if getattr(args, "bpemodel", None) is not None and Path(args.bpemodel).is_file():
+        shutil.copyfile(args.bpemodel, folder / "bpe.model")
+        changes["bpemodel"] = str(final_folder / "bpe.model")
+    options = _options(args, {"subnets": {name: row}}, **changes)
+    single = SupernetASRTask.build_model(options)
+    states = _states(model, name)
+    load_strictly(single, states, f"subnet '{name}'")
+    atomic_save(states, folder / "model.pth")
+    if args.normalize == "global_mvn":
+        stats_file = str(final_folder / "feats_stats.npz")
+        options.normalize_conf = {**options.normalize_conf, "stats_file": stats_file}
+    text = yaml.safe_dump(vars(options), indent=4, sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
