@@ -13,6 +13,33 @@ schedule        when, and how sparse by then?          cubic, constant, one_shot
 
 Reading order: ``linear`` (the masked layer), ``pattern`` and ``n_m``, ``score``, ``ranking``,
 ``schedule``, ``pruner`` (puts them together), ``averaging``. The ``*_spec`` files read YAML.
+
+Example:
+    Two of four weights are kept. The first is pruned, but the dense pass goes on training it, and
+    once it is large it takes the place of the second:
+
+    >>> import torch
+    >>> layer = MaskedLinear(4, 1, bias=False)
+    >>> layer.add_mask("device")
+    >>> _ = layer.weight.data.copy_(torch.tensor([[0.0, 0.8, 0.9, 0.0]]))
+    >>> spec = MaskSpec.parse({"pattern": "elementwise", "sparsity": 0.5})
+    >>> schedule = parse_schedule({"kind": "constant", "begin": 2, "end": 42, "update_every": 20})
+    >>> pruner = Pruner({"device": (spec, [("fc", layer)])}, schedule)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    >>> pruner.attach(optimizer)
+    >>> wanted = torch.tensor([[2.0], [0.1], [1.0], [0.0]])
+    >>> for step in range(1, 43):
+    ...     optimizer.zero_grad()
+    ...     for mask in (None, "device"):  # the dense pass, then the sparse one
+    ...         layer.active_mask = mask
+    ...         (layer(torch.eye(4)) - wanted).pow(2).sum().backward()
+    ...     optimizer.step()
+    ...     if step in (1, 2, 21, 22):
+    ...         print(f"step {step:2}", layer.mask("device").int().tolist())
+    step  1 [[1, 1, 1, 1]]
+    step  2 [[0, 1, 1, 0]]
+    step 21 [[0, 1, 1, 0]]
+    step 22 [[1, 0, 1, 0]]
 """
 
 from espnet2_supernet.sparsity.averaging import average_into, average_state_dicts

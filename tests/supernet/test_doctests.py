@@ -6,7 +6,8 @@ import pytest
 
 import espnet2_supernet.supernet as package
 
-MODULES = [module.name for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
+INSIDE = pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+MODULES = [package.__name__, *(module.name for module in INSIDE)]
 
 
 @pytest.mark.parametrize("name", MODULES)
