@@ -133,9 +133,16 @@ def _write_rank(folder: Path, rows: Mapping[str, list[Row]], rank: int) -> None:
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a YAML file, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False), "utf-8")
+    """Write a YAML file, atomically.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False), "utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 class Progress:

@@ -54,6 +54,16 @@ class DecodeOptions:
         if self.search == "greedy" and (self.lm_weight > 0 or self.length_bonus or self.nbest > 1):
             raise ConfigError("a language model, length_bonus or nbest > 1 needs search: beam")
 
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> DecodeOptions:
+        """Read options by name.
+
+        Raises:
+            ConfigError: If one is unknown, naming the nearest, or has no meaning.
+        """
+        check_keys(given, cls.__dataclass_fields__, "Speech2Text")
+        return cls(**given)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for ``decode.yaml``."""
         return asdict(self)

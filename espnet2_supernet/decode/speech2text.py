@@ -17,7 +17,7 @@ from espnet2_supernet.decode.loading import fetch_packed, load_model, packed_fil
 from espnet2_supernet.decode.options import DecodeOptions, merge_context
 from espnet2_supernet.decode.session import StreamingSession, as_samples
 from espnet2_supernet.decode.text import TextDecoder
-from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 
 Result = tuple[str | None, list[str], list[int], "Hypothesis"]
@@ -88,17 +88,15 @@ class Speech2Text:
         """Load the files and choose the subnet."""
         model, args = load_model(asr_train_config, asr_model_file, device)
         self.asr_train_args = args
-        decoder = TextDecoder(
-            model.token_list, token_type or getattr(args, "token_type", None), bpemodel
-        )
+        token_type = token_type or getattr(args, "token_type", None)
+        decoder = TextDecoder(model.token_list, token_type, bpemodel)
         lm = None
         if lm_file is not None or lm_train_config is not None:
             if lm_file is None or lm_train_config is None:
                 raise ConfigError("give both lm_train_config and lm_file, or neither")
             lm = load_lm(lm_train_config, lm_file, len(model.token_list), device)
-        self._set_up(
-            model, decoder, subnet, context, allow_untrained, dtype, lm, _options(options)
-        )
+        parsed = DecodeOptions.parse(options)
+        self._set_up(model, decoder, subnet, context, allow_untrained, dtype, lm, parsed)
 
     @classmethod
     def from_model(
@@ -112,13 +110,15 @@ class Speech2Text:
         token_type: str | None = "char",
         **options: Any,
     ) -> Speech2Text:
-        """Wrap a model that is already in memory; arguments as for the class."""
+        """Wrap a model that is already in memory; arguments as for the class.
+
+        The model itself is used: it is put into eval mode and ``dtype``.
+        """
         self = cls.__new__(cls)
         self.asr_train_args = None
         decoder = TextDecoder(model.token_list, token_type)
-        self._set_up(
-            model, decoder, subnet, context, allow_untrained, dtype, lm, _options(options)
-        )
+        parsed = DecodeOptions.parse(options)
+        self._set_up(model, decoder, subnet, context, allow_untrained, dtype, lm, parsed)
         return self
 
     @classmethod
@@ -153,6 +153,8 @@ class Speech2Text:
         with model.supernet.active_subnet(name) as chosen:  # raises for an unknown name
             wish = merge_context(chosen.context, context)
             self.context: Context = chosen.resolve(wish, allow_untrained)
+        if (lm is None) != (options.lm_weight == 0):
+            raise ConfigError("a language model and lm_weight > 0 go together; give both or none")
         self.subnet = name
         self.options = options
         self.output = choose_output(model, options.use)
@@ -237,12 +239,6 @@ class Speech2Text:
             self.frame_ms,
             on_frames,
         )
-
-
-def _options(given: dict[str, Any]) -> DecodeOptions:
-    """Read the search options, refusing unknown ones."""
-    check_keys(given, DecodeOptions.__dataclass_fields__, "Speech2Text")
-    return DecodeOptions(**given)
 
 
 def _dtype(name: str, output: str) -> torch.dtype:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import yaml
 
-from espnet2_supernet.bin import asr_inference, run_main
+from espnet2_supernet.bin import _decode_output, asr_inference, run_main
 from espnet2_supernet.errors import CheckpointError, ConfigError, DataError
 
 FILES = ("text", "token", "token_int", "score", "token_time")
@@ -103,6 +103,19 @@ def test_one_bad_utterance_keeps_the_others(random_model, corpus, tmp_path, monk
     assert decoded == ["train4"]
     assert len(table(out / "text")) == 8 and not (out / ".partial.jsonl").exists()
     assert "7 utterances were decoded before" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told(random_model, corpus, tmp_path, monkeypatch):
+    original = _decode_output.PartialLog._read
+
+    def read(self, head):
+        monkeypatch.setattr(_decode_output, "open", lambda *_, **__: open("/dev/full", "w"), False)
+        return original(self, head)
+
+    monkeypatch.setattr(_decode_output.PartialLog, "_read", read)
+    with pytest.raises(DataError, match="No space left on device.*free some space and rerun"):
+        decode(random_model, *data(corpus), "--output_dir", tmp_path / "out")
+    assert not (tmp_path / "out" / "text").exists()
 
 
 def test_other_settings_do_not_continue_a_decode(random_model, corpus, tmp_path):

@@ -122,6 +122,13 @@ def test_fusion_changes_the_result_and_streams(tiny_model, speech, use):
     assert session.finish().token_int == fused(wave)[0][2]
 
 
+def test_a_model_and_its_weight_go_together(tiny_model):
+    lm = FusionLM(make_lm(), len(TOKENS))
+    for options in ({"lm": lm}, {"lm_weight": 0.3}):
+        with pytest.raises(ConfigError, match="lm_weight"):
+            Speech2Text.from_model(tiny_model(), search="beam", **options)
+
+
 def test_fusion_is_espnets_score():
     lm, model = FusionLM(make_lm(), len(TOKENS)), make_lm().eval()
     [state], first = lm.start()
