@@ -1,14 +1,17 @@
 """espeak-ng through ctypes: the library of the PyPI package ``espeakng-loader``, offline.
 
-The library keeps random state (flutter, aspiration noise) in static variables that no call resets:
-the same calls give the same samples only from a fresh process. Callers that need reproducible
-audio must therefore use one process per fixed series of utterances.
+The library keeps random state (flutter, aspiration noise) in static variables that no call resets,
+and draws from the C library's ``rand()``. Each :class:`Synthesiser` therefore loads a private copy
+of the library and seeds ``rand()``: the same series of calls gives the same samples, bit for bit.
 """
 
 from __future__ import annotations
 
 import ctypes
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -41,8 +44,30 @@ class Prosody:
     word_gap: int = 0
 
 
+def load_private_copy(library: str | Path, scratch: str | Path | None = None) -> ctypes.CDLL:
+    """Load a shared library anew, with static variables of its own.
+
+    Args:
+        library: Path of the library.
+        scratch: Folder for the copy if the system's temporary folder forbids execution.
+
+    Raises:
+        OSError: If the copy cannot be loaded from either folder.
+    """
+    folders = [None, scratch] if scratch else [None]
+    for folder in folders:
+        with tempfile.NamedTemporaryFile(suffix=Path(library).suffix, dir=folder) as copy:
+            shutil.copyfile(library, copy.name)
+            try:
+                return ctypes.CDLL(copy.name)  # stays mapped when the file goes
+            except OSError:
+                if folder is folders[-1]:
+                    raise
+    raise AssertionError("unreachable")
+
+
 class Synthesiser:
-    """The espeak-ng library, loaded into this process.
+    """The espeak-ng library with a random state of its own; use one at a time in a process.
 
     Attributes:
         fs: Sampling rate of its output in Hz (22050).
@@ -51,16 +76,17 @@ class Synthesiser:
         DataError: If the package or its data cannot be used.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, scratch: str | Path | None = None) -> None:
         """Load the library and seed its random numbers.
 
         Args:
-            seed: Positive for reproducible output; see the note of the module.
+            seed: Not negative.
+            scratch: See :func:`load_private_copy`.
         """
         try:
             import espeakng_loader
 
-            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+            self._library = load_private_copy(espeakng_loader.get_library_path(), scratch)
             data_path = espeakng_loader.get_data_path().encode()
         except (ImportError, OSError, RuntimeError) as error:
             raise DataError(
@@ -74,6 +100,7 @@ class Synthesiser:
             raise DataError("espeak-ng does not start: its data are incomplete; reinstall "
                             "espeakng-loader")
         self._library.espeak_SetSynthCallback(self._callback)
+        ctypes.CDLL(None).srand(1)
         if hasattr(self._library, "espeak_ng_SetRandSeed"):
             self._library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
             self._library.espeak_ng_SetRandSeed(seed + 1)

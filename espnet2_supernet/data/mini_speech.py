@@ -176,7 +176,7 @@ def trim(samples: np.ndarray, threshold: float = 1e-3) -> np.ndarray:
 
 
 def synthesise_speaker(speaker: Speaker) -> int:
-    """Write the audio of one voice; must run in a fresh process (see :mod:`.espeak`).
+    """Write the audio of one voice.
 
     Args:
         speaker: The plan; nothing is done if its audio is already there.
@@ -190,7 +190,8 @@ def synthesise_speaker(speaker: Speaker) -> int:
     if done.exists() and done.read_text().strip() == speaker.digest:
         if all(path.exists() for path in paths.values()):
             return 0
-    synthesiser = Synthesiser(speaker.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    synthesiser = Synthesiser(speaker.seed, folder)
     for utterance in speaker.utterances:
         speech = synthesiser.say(spoken(utterance.words), speaker.voice, utterance.prosody)
         speech = resample(trim(speech), synthesiser.fs, FS)
@@ -221,7 +222,7 @@ def prepare_mini_speech(
         raise DataError(f"no split '{unknown[0]}'; splits: {', '.join(VOICES)}")
     plans = {split: plan_split(split, sizes[split], seed, audio_dir) for split in sizes}
     speakers = [speaker for plan in plans.values() for speaker in plan]
-    for _ in parallel_map(synthesise_speaker, speakers, nj, "mini_speech", "voice", fresh=True):
+    for _ in parallel_map(synthesise_speaker, speakers, nj, "mini_speech", "voice"):
         pass
     return {split: _to_data_dir(plan) for split, plan in plans.items()}
 

@@ -20,17 +20,15 @@ def parallel_map(
     nj: int,
     title: str,
     unit: str = "utt",
-    fresh: bool = False,
 ) -> Iterator[Result]:
     """Apply a function to each item, in order, with a progress bar (one line off a terminal).
 
     Args:
         function: A module-level function (or a :func:`functools.partial` of one).
         items: Its arguments.
-        nj: Number of processes; 1 works in this process, unless ``fresh``.
+        nj: Number of processes; 1 works in this process.
         title: Shown beside the progress bar.
         unit: What an item is, in a word.
-        fresh: Give each item a process of its own.
 
     Yields:
         Results in the order of ``items``, each as soon as it and its forerunners are there.
@@ -39,22 +37,20 @@ def parallel_map(
     if items and not terminal:
         print(f"{title}: {len(items)} {unit}", file=sys.stderr, flush=True)
     with tqdm(total=len(items), desc=title, unit=unit, disable=not (items and terminal)) as bar:
-        for result in _results(function, items, nj, fresh):
+        for result in _results(function, items, nj):
             yield result
             bar.update()
 
 
 def _results(
-    function: Callable[[Item], Result], items: Sequence[Item], nj: int, fresh: bool
+    function: Callable[[Item], Result], items: Sequence[Item], nj: int
 ) -> Iterator[Result]:
     """Yield the results in order."""
+    if nj <= 1 or len(items) < 2:
+        yield from map(function, items)
+        return
     # Not "fork": the caller may hold threads of numpy or torch.
     context = multiprocessing.get_context("spawn")
-    if fresh:
-        with context.Pool(max(1, min(nj, len(items))), maxtasksperchild=1) as workers:
-            yield from workers.imap(function, items, chunksize=1)
-    elif nj <= 1 or len(items) < 2:
-        yield from map(function, items)
-    else:
-        with ProcessPoolExecutor(min(nj, len(items)), mp_context=context) as pool:
-            yield from pool.map(function, items, chunksize=8)
+    share = max(1, min(8, len(items) // (4 * nj)))
+    with ProcessPoolExecutor(min(nj, len(items)), mp_context=context) as pool:
+        yield from pool.map(function, items, chunksize=share)

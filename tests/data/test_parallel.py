@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from espnet2_supernet.data.parallel import parallel_map
@@ -8,15 +6,6 @@ from espnet2_supernet.data.parallel import parallel_map
 @pytest.mark.parametrize("nj", [1, 2])
 def test_order_is_kept(nj):
     assert list(parallel_map(abs, [-3, 2, -1], nj, "test")) == [3, 2, 1]
-
-
-def test_fresh_gives_each_item_a_process():
-    pids = list(parallel_map(process_id, [0, 1, 2], 1, "test", fresh=True))
-    assert len({os.getpid(), *pids}) == 4
-
-
-def process_id(_item):
-    return os.getpid()
 
 
 def test_nothing_to_do():
