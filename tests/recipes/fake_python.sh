@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Stands in for Python in the tests of supernet.sh: writes the command down (FAKE_LOG) and makes the
-# files that the real one would make. `-c` programs go to the real Python (REAL_PYTHON).
+# files that the real one would make. `-c` programs and scripts go to the real Python (REAL_PYTHON).
 set -euo pipefail
-if [ "$1" = -c ]; then exec "${REAL_PYTHON}" "$@"; fi
+case $1 in -c | *.py) exec "${REAL_PYTHON}" "$@" ;; esac
 printf '%s\n' "$*" >>"${FAKE_LOG}"
 
 value() { # of option $1 in the rest
@@ -38,7 +38,11 @@ case "$*" in
         for file in text token token_int score token_time; do
             awk '{ print $1, "a" }' "$(value --key_file "$@")" >"${out}/${file}"
         done
-        echo "subnet: x" >"${out}/decode.yaml"
+        {
+            echo "num_utterances: $(wc -l <"${out}/text")"
+            echo "real_time_factor: 0.1"
+            echo "command: decode $*"
+        } >"${out}/decode.yaml"
         ;;
     *bin.check_streaming*) echo '{}' >"$(value --output "$@")" ;;
     *bin.score*)

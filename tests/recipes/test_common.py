@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -186,10 +188,30 @@ def test_split_lines_loses_nothing(script, tmp_path, lines, jobs):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_lines_at_most(script, tmp_path):
-    (tmp_path / "scp").write_text("a\nb\n")
+def test_jobs_for(script, tmp_path):
+    (tmp_path / "scp").write_text("a\n" * 101)
     (tmp_path / "empty").write_text("")
-    assert script("lines_at_most scp 5; lines_at_most scp 1").stdout.split() == ["2", "1"]
-    done = script("lines_at_most empty 5")
+    body = "jobs_for scp 50 8; jobs_for scp 50 2; jobs_for scp 200 8; jobs_for scp 1 200"
+    assert script(body).stdout.split() == ["3", "2", "1", "101"]
+    done = script("jobs_for empty 50 5")
     assert done.returncode == 1
     assert "empty is empty" in done.stderr
+
+
+def test_a_stopped_script_stops_its_jobs(root, tmp_path):
+    common = root / "egs/TEMPLATE/supernet1/scripts/common.sh"
+    job = "bash -c 'echo $$ >pid.{JOB}; exec sleep 60'"
+    body = f"set -euo pipefail; . {common}; run_jobs 2 log.{{JOB}} {job}"
+    process = subprocess.Popen(["bash", "-c", body], cwd=tmp_path)
+    deadline = time.monotonic() + 20
+    pids: list[int] = []
+    while len(pids) < 2 and time.monotonic() < deadline:
+        texts = [path.read_text().strip() for path in tmp_path.glob("pid.*")]
+        pids = [int(text) for text in texts if text]
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 130
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 @pytest.fixture
 def recipe(egs) -> Path:
-    """mini_speech after stage 5: six training, three validation and five test utterances."""
+    """mini_speech after stage 5: six training, three validation and 55 test utterances."""
     recipe = egs / "mini_speech/supernet1"
-    for name, size in (("train", 6), ("dev", 3), ("org/dev", 3), ("test", 5)):
+    for name, size in (("train", 6), ("dev", 3), ("org/dev", 3), ("test", 55)):
         folder = recipe / "dump/raw" / name
         folder.mkdir(parents=True)
-        lines = [f"{name[-3:]}{n}" for n in range(size)]
+        lines = [f"{folder.name}{n:02d}" for n in range(size)]
         for file in ("wav.scp", "text", "utt2spk"):
             (folder / file).write_text("".join(f"{line} x\n" for line in lines))
     tokens = recipe / "data/en_token_list/char"
@@ -76,7 +77,12 @@ def test_decoding_covers_every_utterance_in_order(supernet, recipe):
     (experiment,) = (recipe / "exp").glob("asr_train_raw_en_char")
     for subnet in ("server", "device"):
         text = (experiment / f"decode_{subnet}/test/text").read_text().split("\n")
-        assert text == [f"est{n} a" for n in range(5)] + [""]
+        assert text == [f"test{n:02d} a" for n in range(55)] + [""]
+        how = yaml.safe_load((experiment / f"decode_{subnet}/test/decode.yaml").read_text())
+        assert how["num_utterances"] == 55
+        assert "real_time_factor" not in how, "two jobs"
+        assert f"--output_dir exp/{experiment.name}/decode_{subnet}/test" in how["command"]
+        assert "logdir" not in how["command"]
 
 
 def test_inputs_of_each_command(supernet):

@@ -200,9 +200,8 @@ stage_5() {
 collect_stats() {
     local logs=${asr_stats_dir}/logdir jobs part parts=() job
     rm -rf "${logs}"
-    jobs=$(wc -l <"${raw}/${train_set}/wav.scp")
-    jobs=$(lines_at_most "${raw}/${valid_set}/wav.scp" $(((jobs - 1) / 5000 + 1)))
-    jobs=$((jobs < nj ? jobs : nj))
+    jobs=$(jobs_for "${raw}/${train_set}/wav.scp" 5000 "${nj}")
+    jobs=$(jobs_for "${raw}/${valid_set}/wav.scp" 1 "${jobs}")
     split_lines "${raw}/${train_set}/wav.scp" "${jobs}" "${logs}/train"
     split_lines "${raw}/${valid_set}/wav.scp" "${jobs}" "${logs}/valid"
     # shellcheck disable=SC2086
@@ -211,7 +210,8 @@ collect_stats() {
         "${token_options[@]}" "${data_options[@]}" --train_shape_file "${logs}/train.{JOB}" \
         --valid_shape_file "${logs}/valid.{JOB}" --output_dir "${logs}/stats.{JOB}" ${asr_args}
     for ((job = 1; job <= jobs; job++)); do parts+=(--input_dir "${logs}/stats.${job}"); done
-    "${python}" -m espnet2.bin.aggregate_stats_dirs "${parts[@]}" --output_dir "${asr_stats_dir}"
+    run_logged "${logs}/aggregate.log" "${python}" -m espnet2.bin.aggregate_stats_dirs "${parts[@]}" \
+        --output_dir "${asr_stats_dir}"
     for part in train valid; do
         awk -v size="$(wc -l <"${token_dir}/tokens.txt")" '{ print $0 "," size }' \
             "${asr_stats_dir}/${part}/text_shape" >"${asr_stats_dir}/${part}/text_shape.${token_type}"
@@ -314,18 +314,15 @@ stage_10() {
 }
 
 decode() { # SUBNET DATA_DIR OUT_DIR CONFIG ARGS
-    local logs=$3/logdir jobs file
+    local logs=$3/logdir jobs
     rm -rf "$3"
-    jobs=$(lines_at_most "$2/wav.scp" "${inference_nj}")
+    jobs=$(jobs_for "$2/wav.scp" 50 "${inference_nj}") # a job takes 10 s to start
     split_lines "$2/wav.scp" "${jobs}" "${logs}/keys"
     # shellcheck disable=SC2046,SC2086
     run_jobs "${jobs}" "${logs}/asr_inference.{JOB}.log" "${python}" -m espnet2_supernet.bin.asr_inference \
         --config "$4" $(model_options) --subnet "$1" --key_file "${logs}/keys.{JOB}" \
         --data_path_and_name_and_type "$2/wav.scp,speech,sound" --output_dir "${logs}/output.{JOB}" $5
-    for file in text token token_int score token_time; do
-        cat "${logs}"/output.*/"${file}" | LC_ALL=C sort >"$3/${file}"
-    done
-    cp "${logs}/output.1/decode.yaml" "$3/decode.yaml"
+    "${python}" scripts/join_decoded.py "$3"
 }
 
 stage_11() {

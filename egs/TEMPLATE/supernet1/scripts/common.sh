@@ -9,6 +9,7 @@
 #   run_jobs NJ LOG cmd...          NJ jobs side by side; {JOB} becomes 1..NJ
 #   run_logged LOG cmd...           stderr to LOG, its end shown on failure; stdout (progress) to the screen
 #   split_lines FILE NJ PREFIX      FILE in NJ runs of lines: PREFIX.1 .. PREFIX.NJ
+#   jobs_for FILE LINES NJ          how many jobs FILE is worth
 
 log() { echo "$(date '+%Y-%m-%d %H:%M:%S') $*"; }
 
@@ -218,9 +219,9 @@ split_lines() {
         '{ print > (prefix "." int((NR - 1) * nj / total) + 1) }' "${file}"
 }
 
-lines_at_most() { # FILE N: N, or fewer where FILE has fewer lines (a job needs work)
-    local lines
-    lines=$(wc -l <"$1")
-    [ "${lines}" -gt 0 ] || die 1 "$1 is empty"
-    echo $((lines < $2 ? lines : $2))
+jobs_for() { # FILE LINES NJ: one job per so many LINES of FILE, at most NJ
+    local jobs
+    jobs=$((($(wc -l <"$1") + $2 - 1) / $2))
+    [ "${jobs}" -gt 0 ] || die 1 "$1 is empty"
+    echo $((jobs < $3 ? jobs : $3))
 }
