@@ -6,7 +6,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 echo "ruff check"
 ruff check --quiet .
 echo "ruff format --check"
-ruff format --check --quiet .
+if ! ruff format --check --quiet . >/dev/null; then
+    echo "error: run 'ruff format .'; it would change:" >&2
+    ruff format --check --output-format concise . >&2 || exit 1
+fi
 echo "mypy"
 mypy --no-error-summary
 echo "import-linter"
