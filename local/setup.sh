@@ -74,6 +74,7 @@ tell_sclite() {
 
 main() {
     local want
+    [[ ${venv} == /* ]] || fail "SUPERNET_VENV must be an absolute path, not '${venv}'"
     want=$(cat "${root}/setup.cfg" "${root}/pyproject.toml" <(echo "${root}") | cksum)
     if [ -f "${stamp}" ] && [ "$(cat "${stamp}")" = "${want}" ] && [ -x "${venv}/bin/python3" ]; then
         echo "Environment is up to date: ${venv}"

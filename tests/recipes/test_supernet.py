@@ -196,6 +196,19 @@ def test_an_ambiguous_checkpoint_is_asked_for(supernet, recipe):
     assert "decode_server_asr_model_valid.cer_device.ave/test" in commands[0]
 
 
+def test_an_environment_that_is_none_is_told(supernet, tmp_path, recipe, run):
+    done, commands = supernet(env={"SUPERNET_VENV": str(tmp_path / "venv")})
+    assert done.returncode == 1
+    assert "is no virtual environment" in done.stderr
+    assert commands == []
+    bare = tmp_path / "bare_python"
+    bare.write_text("#!/usr/bin/env bash\nexit 1\n")
+    bare.chmod(0o755)
+    done = run("./run.sh", "--python", bare, cwd=recipe)
+    assert done.returncode == 1
+    assert "run local/setup.sh" in done.stderr
+
+
 # ---- where training runs
 
 

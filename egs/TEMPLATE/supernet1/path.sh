@@ -2,16 +2,19 @@
 # Environment of every stage: the virtual environment, this repository, quiet and reproducible tools.
 # SUPERNET_VENV: another virtual environment to use (default: .venv at the root of the repository).
 MAIN_ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../.." && pwd)
-SUPERNET_VENV=${SUPERNET_VENV:-${MAIN_ROOT}/.venv}
-if [ -x "${SUPERNET_VENV}/bin/python3" ]; then
-    PATH=${SUPERNET_VENV}/bin:${PATH}
+if [ -n "${SUPERNET_VENV:-}" ] && [ ! -x "${SUPERNET_VENV}/bin/python3" ]; then
+    echo "error: SUPERNET_VENV=${SUPERNET_VENV} is no virtual environment (an absolute path is needed)" >&2
+    exit 1
+fi
+if [ -x "${SUPERNET_VENV:-${MAIN_ROOT}/.venv}/bin/python3" ]; then
+    PATH=${SUPERNET_VENV:-${MAIN_ROOT}/.venv}/bin:${PATH}
 fi
 PYTHONPATH=${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}
 # One sorting order everywhere; logs that appear while a job runs; UTF-8 transcripts.
 LC_ALL=C.UTF-8
 PYTHONIOENCODING=UTF-8
 PYTHONUNBUFFERED=1
-export MAIN_ROOT SUPERNET_VENV PATH PYTHONPATH LC_ALL PYTHONIOENCODING PYTHONUNBUFFERED
+export MAIN_ROOT PATH PYTHONPATH LC_ALL PYTHONIOENCODING PYTHONUNBUFFERED
 
 if [ -f local/path.sh ]; then
     # shellcheck source=/dev/null

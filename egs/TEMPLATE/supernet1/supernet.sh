@@ -99,6 +99,8 @@ case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be 
 [ "${nj}" -gt 0 ] || nj=$(nproc)
 [ "${inference_nj}" -gt 0 ] || inference_nj=$(nproc)
 
+"${python}" -c 'import importlib.util; raise SystemExit(importlib.util.find_spec("espnet2") is None)' ||
+    die 1 "ESPnet is not installed for ${python}: run local/setup.sh at the root of the repository"
 plain_train_set=${train_set}
 [ -z "${speed_perturb_factors}" ] || train_set=${train_set}_sp
 raw=${dumpdir}/raw
