@@ -11,9 +11,11 @@ error.
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Sequence
 
 from espnet2_supernet.bin import run_main
+from espnet2_supernet.errors import CheckpointError, DataError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,7 +36,17 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
-    SupernetASRTask.main(cmd=cmd)
+    try:
+        SupernetASRTask.main(cmd=cmd)
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; check the paths given") from error
+    except OSError as error:  # a log or a plot; checkpoints tell about themselves
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise CheckpointError(
+            f"{error.filename or 'output'}: disk full; the last checkpoint is intact, free some "
+            "space and resume"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class SupernetASRTask(ASRTask):
     def get_parser(cls):
         """Return ESPnet's parser; its errors name the nearest valid option."""
         parser = super().get_parser()
-        parser.error = functools.partial(_error_with_hint, parser, parser.error)
+        parser.error = functools.partial(_error_with_hint, parser)
         return parser
 
     @classmethod
@@ -169,8 +169,8 @@ def _check_resume(args: argparse.Namespace) -> None:
         check_same_model(yaml.safe_load(file), vars(args), folder)
 
 
-def _error_with_hint(parser: argparse.ArgumentParser, error, message: str) -> None:
-    """Report a parser's error; for an unknown option, name the nearest known one."""
+def _error_with_hint(parser: argparse.ArgumentParser, message: str) -> None:
+    """End with status 2 and one line; for an unknown option, name the nearest known one."""
     prefix = "unrecognized arguments: "
     if message.startswith(prefix) and message[len(prefix) :].split():
         given = message[len(prefix) :].split()[0].lstrip("-").split("=")[0]
@@ -178,4 +178,4 @@ def _error_with_hint(parser: argparse.ArgumentParser, error, message: str) -> No
         close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
         if close:
             message = f"{message}; did you mean '{close[0]}'?"
-    error(message)
+    parser.exit(2, f"{parser.prog}: error: {message}\n")

@@ -104,7 +104,8 @@ class EpochMonitor:
         train, valid = stats.get("train", {}), stats.get("valid", {})
         parts = [f"epoch {epoch}/{self.max_epoch}"]
         parts.append(f"loss train {_number(train.get('loss'))} valid {_number(valid.get('loss'))}")
-        for name in self.model.supernet.subnets:
+        supernet: Any = self.model.supernet
+        for name in supernet.subnets:
             fields = []
             if f"loss_{name}" in valid:
                 fields.append(f"loss {_number(valid[f'loss_{name}'])}")

@@ -60,6 +60,8 @@ class SupernetTrainer(Trainer):
         if pruner is not None:
             pruner.reset()  # --init_param may have brought the end of another training's schedule
             pruner.set_total_steps(count_updates(train_iter_factory, trainer_options))
+        if may_leave_parameters_unused(model):
+            trainer_options.unused_parameters = True
         with _host_replaced(monitor):
             super().run(
                 model=model,
@@ -119,12 +121,34 @@ class SupernetTrainer(Trainer):
 
         Without this, gradients of an incomplete accumulation (``accum_grad``) would leak into the
         next epoch, and a resumed run would differ from an uninterrupted one.
+
+        Raises:
+            ConfigError: If no update was made; ESPnet would end the training as if it were done.
         """
         for optimizer in optimizers:
             optimizer.zero_grad()
-        return super().train_one_epoch(
+        nothing_learnt = super().train_one_epoch(
             model=model, iterator=iterator, optimizers=optimizers, **kwargs
         )
+        if nothing_learnt:
+            raise ConfigError(
+                "no update was made in this epoch: every gradient was not finite, or accum_grad "
+                "exceeds the batches of an epoch. Look for samples that are not numbers (validate "
+                "the data), lower the learning rate or accum_grad; the last checkpoint is kept"
+            )
+        return False
+
+
+def may_leave_parameters_unused(model: torch.nn.Module) -> bool:
+    """Return whether a step may leave out some parameters, which DistributedDataParallel must know.
+
+    Args:
+        model: Model with ``supernet_config``.
+    """
+    config = getattr(model, "supernet_config", None)
+    if config is None or config.layer_norm != "per_subnet":
+        return False
+    return set(config.sampling.always) != set(config.subnets)
 
 
 def count_updates(train_iter_factory: AbsIterFactory, options: Any) -> int:

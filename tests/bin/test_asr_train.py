@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from espnet2_supernet.bin import asr_train, run_main
-from espnet2_supernet.errors import CheckpointError
+from espnet2_supernet.errors import CheckpointError, ConfigError, DataError
 
 
 def test_a_training_leaves_what_the_recipe_needs(trained):
@@ -64,6 +64,38 @@ def test_a_pretrained_supernet_starts_its_schedule_anew(trained, tiny_corpus, tm
     asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
     states = torch.load(tmp_path / "exp/2epoch.pth", weights_only=True)
     assert int(states["pruner.step"]) == 8 == int(states["pruner.total_steps"])
+
+
+def test_statistics_of_every_subnet_reach_tensorboard(tiny_corpus, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny_corpus.write_config(tmp_path / "train.yaml", use_tensorboard=True, max_epoch=1)
+    asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
+    events = EventAccumulator(str(tmp_path / "exp/tensorboard/valid")).Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"loss_server", "loss_device", "cer_server", "cer_device", "sparsity_device"} <= tags
+
+
+def test_an_epoch_without_updates_is_an_error(tiny_corpus, tmp_path):
+    config = tiny_corpus.write_config(tmp_path / "train.yaml", accum_grad=5)
+    with pytest.raises(ConfigError, match="no update was made.*accum_grad"):
+        asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
+
+
+def test_a_missing_file_is_named(tiny_corpus, tmp_path):
+    config = tiny_corpus.write_config(tmp_path / "train.yaml", train_shape_file=["no_shape"])
+    with pytest.raises(DataError, match="no_shape: no such file"):
+        asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
+
+
+def test_a_full_disk_outside_a_checkpoint_is_told(tiny_corpus, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device", "progress.log")
+
+    monkeypatch.setattr("espnet2_supernet.train.monitor.EpochMonitor.say", full)
+    config = tiny_corpus.write_config(tmp_path / "train.yaml")
+    with pytest.raises(CheckpointError, match="progress.log: disk full"):
+        asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
 
 
 def test_user_errors_end_with_status_1_and_parser_errors_with_2(tiny_corpus, tmp_path, capsys):

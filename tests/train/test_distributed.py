@@ -43,7 +43,7 @@ def test_two_processes_follow_the_loss_curve_of_one(tiny_corpus, tmp_path):
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(120)
+        process.join(200)
     assert [process.exitcode for process in ranks] == [0, 0]
 
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")

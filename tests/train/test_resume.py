@@ -64,7 +64,7 @@ def assert_same_models(left, right):
 
 
 def kill_when(process, condition) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not condition():
         assert process.is_alive() and time.monotonic() < deadline, "it ended before it was killed"
         time.sleep(0.001)
