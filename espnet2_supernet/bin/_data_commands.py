@@ -120,6 +120,10 @@ def validate(args: Namespace) -> None:
     """Check tables, and on request audio and tokens."""
     for path in args.in_dirs:
         data = read_data_dir(path, allow_empty_text=args.allow_empty_text)
+        empty = [key for key, words in data.text.items() if not words]
+        if empty:
+            print(f"warning: {path}/text: {len(empty)} transcript(s) without words, e.g. "
+                  f"{empty[0]}; 'filter' drops them", file=sys.stderr)
         if args.check_audio:
             _validate_audio(path, data, args)
         if args.token_list:

@@ -116,7 +116,8 @@ def _validate_options(parser: argparse.ArgumentParser) -> None:
     add("--in", dest="in_dirs", nargs="+", required=True, metavar="DIR", help="data directories")
     add("--check_audio", type=str2bool, default=False, help="read every audio file")
     add("--fs", type=positive_int, default=16000, help="sampling rate in Hz that audio must have")
-    add("--allow_empty_text", type=str2bool, default=False, help="accept transcripts without words")
+    add("--allow_empty_text", type=str2bool, default=True,
+        help="transcripts without words are a warning ('filter' drops them), not an error")
     add("--token_list", metavar="FILE", help="report tokens that are not in this tokens.txt")
     add("--token_type", choices=TOKEN_TYPES, default="bpe", help="kind of the token list")
     add("--bpemodel", metavar="FILE", help="bpe.model, for --token_type bpe")

@@ -103,8 +103,9 @@ def test_validate_finds_bad_audio_and_empty_text(data, capsys):
     assert "utterance 'u1'" in capsys.readouterr().err
     (data / "text").write_text("u0 A\nu1\nu2 C\n")
     with pytest.raises(DataError, match="utterance 'u1' has no value"):
-        main(["validate", "--in", str(data)])
-    main(["validate", "--in", str(data), "--allow_empty_text", "true"])
+        main(["validate", "--in", str(data), "--allow_empty_text", "false"])
+    main(["validate", "--in", str(data)])
+    assert "1 transcript(s) without words, e.g. u1" in capsys.readouterr().err
 
 
 def test_format_warns_of_what_it_skipped(data, tmp_path, capsys):
