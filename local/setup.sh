@@ -42,7 +42,7 @@ make_venv() {
 
 install_packages() { # pip talks to the log; here one line every 15 seconds
     local pid status=0 shown=0 last
-    echo "Installing the packages (5 GB; some minutes; log: ${log})"
+    echo "Installing the packages (5 GB on disk; some minutes; log: ${log})"
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore "${venv}/bin/python3" -m pip install \
         --no-input --progress-bar off -e "${root}[dev]" >"${log}" 2>&1 </dev/null &
     pid=$!
