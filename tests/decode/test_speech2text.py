@@ -203,7 +203,7 @@ def test_bpe_is_joined_as_sentencepiece_does(tmp_path):
     text.write_text("the cat sat on the mat\nthe dog ate the cat\nhello you all\n" * 20)
     sentencepiece.SentencePieceTrainer.train(
         input=str(text), model_prefix=str(tmp_path / "bpe"), vocab_size=30, minloglevel=2,
-        hard_vocab_limit=False,
+        hard_vocab_limit=False, num_threads=1,
     )  # fmt: skip
     model = tmp_path / "bpe.model"
     pieces = sentencepiece.SentencePieceProcessor(str(model)).encode("the mat sat", out_type=str)
