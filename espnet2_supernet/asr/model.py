@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from espnet2.asr.ctc import CTC
 from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.asr_transducer.decoder.abs_decoder import AbsDecoder
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
 
-from espnet2_supernet.asr.error_rate import greedy_error_rates
-from espnet2_supernet.asr.losses.distill import ctc_distillation
+from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.sequential import sequential_backward
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
@@ -25,23 +24,6 @@ from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.subnet import Subnet
 from espnet2_supernet.supernet.supernet import Supernet
-
-
-@dataclass
-class Batch:
-    """What all subnets of a step share: features are computed and augmented once.
-
-    Attributes:
-        feats: Normalised, augmented features ``(B, T, F)``.
-        feat_lengths: ``(B,)``.
-        text: Token ids ``(B, U)``, padded with the blank.
-        text_lengths: ``(B,)``.
-    """
-
-    feats: Tensor
-    feat_lengths: Tensor
-    text: Tensor
-    text_lengths: Tensor
 
 
 class SupernetASRModel(ESPnetASRModel):
@@ -106,7 +88,8 @@ class SupernetASRModel(ESPnetASRModel):
         self.preencoder = self.postencoder = self.decoder = None
         self.use_transducer_decoder = False
         self.ctc = ctc if ctc_weight > 0 else None
-        self.predictor = self.joint_network = None
+        self.predictor: AbsDecoder | None = None
+        self.joint_network: nn.Module | None = None
         if ctc_weight < 1:
             self.predictor, self.joint_network = build_transducer(
                 vocab_size, encoder.output_size(), transducer or {}
@@ -114,7 +97,7 @@ class SupernetASRModel(ESPnetASRModel):
         self.ctc_weight, self.max_lattice_cells = ctc_weight, max_lattice_cells
         self.supernet_config = SupernetConfig.parse(supernet_conf)
         self.supernet = Supernet(encoder, self.supernet_config)
-        self.pruner = self.supernet.pruner()
+        self.pruner = self.supernet.pruner(self)
         # Batches seen in training: seeds the draw of contexts and subnets, on all ranks alike
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
         if self.supernet_config.distillation.weight > 0 and self.ctc is None:
@@ -180,21 +163,16 @@ class SupernetASRModel(ESPnetASRModel):
         Returns:
             Loss, statistics for each subnet, and the batch size as weight.
         """
-        feats, feat_lengths = self.extract_features(speech, speech_lengths)
+        frames, lengths = self.encoder.subsample(*self.extract_features(speech, speech_lengths))
         positions = torch.arange(text.size(1), device=text.device)
         text = text.masked_fill(positions >= text_lengths[:, None], self.blank_id)
-        batch = Batch(feats, feat_lengths, text, text_lengths)
         predicted = self._predict(text)
-        stats: dict[str, Any] = {}
-        teacher: dict[str, Tensor] = {}
-        passes = [
-            partial(self._subnet_loss, subnet, context, weight, batch, stats, teacher)
-            for subnet, context, weight in self._plan()
-        ]
-        loss = self._sum_losses(passes, predicted)
-        stats["loss"] = loss.detach()
+        step = JointStep(lengths, text, text_lengths)
+        passes = [partial(self._subnet_loss, step, *row) for row in self._plan()]
+        loss = self._sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
+        step.stats["loss"] = loss.detach()
         batch_size = torch.tensor(speech.size(0), device=loss.device)
-        return force_gatherable((loss, stats, batch_size), loss.device)
+        return force_gatherable((loss, step.stats, batch_size), loss.device)
 
     def _plan(self) -> list[tuple[Subnet, Context, float]]:
         if not self.training:
@@ -216,80 +194,48 @@ class SupernetASRModel(ESPnetASRModel):
         self.predictor.set_device(text.device)
         return self.predictor(torch.nn.functional.pad(text, (1, 0), value=self.blank_id))
 
-    def _sum_losses(self, passes: list[Callable[..., Tensor]], predicted: Tensor | None) -> Tensor:
-        shared = () if predicted is None else (predicted,)
+    def _sum_losses(
+        self, passes: Sequence[Callable[..., Tensor]], shared: tuple[Tensor, ...]
+    ) -> Tensor:
         if self.training and self.supernet_config.sequential_backward:
-            parameters = [p for p in self.parameters() if p.requires_grad]
-            return sequential_backward(passes, shared, parameters)
+            return sequential_backward(passes, shared, self.parameters())
         return torch.stack([one(*shared) for one in passes]).sum()
 
     def _subnet_loss(
         self,
+        step: JointStep,
         subnet: Subnet,
         context: Context,
         weight: float,
-        batch: Batch,
-        stats: dict[str, Any],
-        teacher: dict[str, Tensor],
+        frames: Tensor,
         predicted: Tensor | None = None,
     ) -> Tensor:
-        """Weighted loss of one subnet, a scalar; fills ``stats`` and, if teacher, ``teacher``."""
-        name = subnet.name
-        enc, lengths = self.encode_features(batch.feats, batch.feat_lengths, name, context)
+        """Weighted loss of one subnet, a scalar; notes its parts in ``step``."""
+        with self.supernet.active_subnet(subnet.name):
+            enc, lengths = self.encoder.encode_frames(frames, step.lengths, context)
         loss = enc.new_zeros(())
         if self.ctc is not None:
             log_probs = self.ctc.log_softmax(enc)
-            ctc = self._ctc_loss(log_probs, lengths, batch)
-            stats[f"loss_ctc_{name}"] = ctc.detach()
-            loss = loss + self.ctc_weight * ctc
-            loss = loss + self._distillation(name, log_probs, lengths, stats, teacher)
+            loss = loss + self.ctc_weight * step.ctc_loss(subnet.name, log_probs)
+            loss = loss + self._distillation(step, subnet.name, log_probs)
             if not self.training:
-                rates = greedy_error_rates(
-                    log_probs, lengths, batch.text, batch.text_lengths, self.token_list
-                )
-                stats.update({f"{key}_{name}": value for key, value in rates.items()})
+                step.note_error_rates(subnet.name, log_probs, self.token_list)
         if self.joint_network is not None and predicted is not None:
-            args = (self.joint_network, enc, lengths, predicted, batch.text, batch.text_lengths)
-            rnnt = transducer_loss(
-                *args, blank_id=self.blank_id, max_lattice_cells=self.max_lattice_cells
-            ).mean()
-            stats[f"loss_rnnt_{name}"] = rnnt.detach()
+            args = (self.joint_network, enc, lengths, predicted, step.text, step.text_lengths)
+            rnnt = transducer_loss(*args, self.blank_id, self.max_lattice_cells).mean()
+            step.stats[f"loss_rnnt_{subnet.name}"] = rnnt.detach()
             loss = loss + (1 - self.ctc_weight) * rnnt
-        stats[f"loss_{name}"] = loss.detach()
+        step.stats[f"loss_{subnet.name}"] = loss.detach()
         return weight * loss
 
-    def _ctc_loss(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        # An utterance with more tokens than frames has no path: it counts zero, as in ESPnet
-        losses = torch.nn.functional.ctc_loss(
-            log_probs.transpose(0, 1).float(),
-            batch.text,
-            lengths,
-            batch.text_lengths,
-            blank=self.blank_id,
-            reduction="none",
-            zero_infinity=True,
-        )
-        return losses.mean()
-
-    def _distillation(
-        self,
-        name: str,
-        log_probs: Tensor,
-        lengths: Tensor,
-        stats: dict[str, Any],
-        teacher: dict[str, Tensor],
-    ) -> Tensor:
-        """In-place distillation, teacher subnet to the others; zero for the teacher itself."""
+    def _distillation(self, step: JointStep, name: str, log_probs: Tensor) -> Tensor | float:
         weight = self.supernet_config.distillation.weight
-        zero = log_probs.new_zeros(())
         if weight == 0 or not self.training:
-            return zero
+            return 0.0
         if name == self._teacher_name():
-            teacher["log_probs"] = log_probs.detach()
-            return zero
-        divergence = ctc_distillation(teacher["log_probs"], log_probs, lengths).mean()
-        stats[f"loss_distill_{name}"] = divergence.detach()
-        return weight * divergence
+            step.teacher_log_probs = log_probs.detach()
+            return 0.0
+        return weight * step.distillation_loss(name, log_probs)
 
 
 def _check_parts(

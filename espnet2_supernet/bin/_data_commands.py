@@ -122,8 +122,11 @@ def validate(args: Namespace) -> None:
         data = read_data_dir(path, allow_empty_text=args.allow_empty_text)
         empty = [key for key, words in data.text.items() if not words]
         if empty:
-            print(f"warning: {path}/text: {len(empty)} transcript(s) without words, e.g. "
-                  f"{empty[0]}; 'filter' drops them", file=sys.stderr)
+            print(
+                f"warning: {path}/text: {len(empty)} transcript(s) without words, e.g. "
+                f"{empty[0]}; 'filter' drops them",
+                file=sys.stderr,
+            )
         if args.check_audio:
             _validate_audio(path, data, args)
         if args.token_list:
@@ -180,9 +183,7 @@ def format_audio(args: Namespace) -> None:
 
 def filter_set(args: Namespace) -> None:
     """Drop utterances."""
-    reasons = filter_data_dir(
-        args.in_dir, args.out, args.min_duration, args.max_duration, args.fs
-    )
+    reasons = filter_data_dir(args.in_dir, args.out, args.min_duration, args.max_duration, args.fs)
     _report(args.out, read_data_dir(args.out), args.fs)
     if reasons:
         print(f"{len(reasons)} utterance(s) dropped, see {Path(args.out) / 'filtered.tsv'}")

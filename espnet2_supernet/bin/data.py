@@ -33,13 +33,17 @@ def positive_int(value: str) -> int:
 def get_parser() -> argparse.ArgumentParser:
     """Build the parser of all subcommands."""
     parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.data", description="Prepare a corpus.",
+        prog="python -m espnet2_supernet.bin.data",
+        description="Prepare a corpus.",
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="subcommand")
     for name, (description, add_options, run) in _COMMANDS.items():
         sub = subparsers.add_parser(
-            name, help=description, description=description, allow_abbrev=False,
+            name,
+            help=description,
+            description=description,
+            allow_abbrev=False,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         add_options(sub)
@@ -116,8 +120,12 @@ def _validate_options(parser: argparse.ArgumentParser) -> None:
     add("--in", dest="in_dirs", nargs="+", required=True, metavar="DIR", help="data directories")
     add("--check_audio", type=str2bool, default=False, help="read every audio file")
     add("--fs", type=positive_int, default=16000, help="sampling rate in Hz that audio must have")
-    add("--allow_empty_text", type=str2bool, default=True,
-        help="transcripts without words are a warning ('filter' drops them), not an error")
+    add(
+        "--allow_empty_text",
+        type=str2bool,
+        default=True,
+        help="transcripts without words are a warning ('filter' drops them), not an error",
+    )
     add("--token_list", metavar="FILE", help="report tokens that are not in this tokens.txt")
     add("--token_type", choices=TOKEN_TYPES, default="bpe", help="kind of the token list")
     add("--bpemodel", metavar="FILE", help="bpe.model, for --token_type bpe")
@@ -127,8 +135,13 @@ def _validate_options(parser: argparse.ArgumentParser) -> None:
 
 def _perturb_speed_options(parser: argparse.ArgumentParser) -> None:
     _in_out(parser)
-    parser.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1],
-                        help="speeds; 1.0 keeps the original utterances")
+    parser.add_argument(
+        "--factors",
+        type=float,
+        nargs="+",
+        default=[0.9, 1.0, 1.1],
+        help="speeds; 1.0 keeps the original utterances",
+    )
     parser.add_argument("--audio_dir", help="folder for the audio files; default: <out>/audio")
     _add_nj(parser)
 
@@ -139,8 +152,12 @@ def _format_options(parser: argparse.ArgumentParser) -> None:
     add("--fs", type=positive_int, default=16000, help="sampling rate in Hz")
     add("--resample", type=str2bool, default=False, help="change other rates, not refuse them")
     add("--channel", default="error", help="several channels: 'error', 'mix' or a number from 0")
-    add("--audio_format", choices=AUDIO_FORMATS, default="auto",
-        help="auto: FLAC and WAV that need no change stay in place, all else becomes FLAC")
+    add(
+        "--audio_format",
+        choices=AUDIO_FORMATS,
+        default="auto",
+        help="auto: FLAC and WAV that need no change stay in place, all else becomes FLAC",
+    )
     add("--max_duration", type=float, default=120.0, help="longest accepted audio in seconds")
     add("--max_skipped", type=float, default=0.01, help="accepted fraction of bad utterances")
     _add_nj(parser)
@@ -168,15 +185,24 @@ def _tokens_options(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[..., Any]]] = {
     "download": ("Fetch a corpus, with resume and check.", _download_options, commands.download),
     "an4": ("Prepare CMU AN4.", _an4_options, commands.an4),
-    "librispeech": ("Prepare a folder in LibriSpeech layout.", _librispeech_options,
-                    commands.librispeech),
-    "mini_speech": ("Synthesise a small corpus offline.", _mini_speech_options,
-                    commands.mini_speech),
+    "librispeech": (
+        "Prepare a folder in LibriSpeech layout.",
+        _librispeech_options,
+        commands.librispeech,
+    ),
+    "mini_speech": (
+        "Synthesise a small corpus offline.",
+        _mini_speech_options,
+        commands.mini_speech,
+    ),
     "combine": ("Join data directories.", _combine_options, commands.combine),
     "subset": ("Select utterances.", _subset_options, commands.subset),
     "validate": ("Check data directories.", _validate_options, commands.validate),
-    "perturb_speed": ("Add copies at other speeds.", _perturb_speed_options,
-                      commands.perturb_speed),
+    "perturb_speed": (
+        "Add copies at other speeds.",
+        _perturb_speed_options,
+        commands.perturb_speed,
+    ),
     "format": ("Check audio and write a dump directory.", _format_options, commands.format_audio),
     "filter": ("Drop short, long and empty utterances.", _filter_options, commands.filter_set),
     "tokens": ("Make a token list.", _tokens_options, commands.tokens),

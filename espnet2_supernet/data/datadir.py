@@ -150,8 +150,10 @@ def check_same_ids(
         DataError: Naming up to three of the ids that only one of them holds.
     """
     one, two = set(first), set(second)
-    for missing, there, absent in ((one - two, first_name, second_name),
-                                   (two - one, second_name, first_name)):
+    for missing, there, absent in (
+        (one - two, first_name, second_name),
+        (two - one, second_name, first_name),
+    ):
         if missing:
             some = ", ".join(sorted_keys(missing)[:3])
             raise DataError(

@@ -136,10 +136,17 @@ def _transfer(url: str, part: Path) -> None:
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length and length.isdecimal() else None
-        with open(part, "ab" if resumed else "wb") as stream, tqdm(
-            total=total, initial=have, desc=part.stem, unit="B", unit_scale=True,
-            disable=not sys.stderr.isatty(),
-        ) as bar:
+        with (
+            open(part, "ab" if resumed else "wb") as stream,
+            tqdm(
+                total=total,
+                initial=have,
+                desc=part.stem,
+                unit="B",
+                unit_scale=True,
+                disable=not sys.stderr.isatty(),
+            ) as bar,
+        ):
             while block := response.read(_BLOCK):
                 stream.write(block)
                 bar.update(len(block))

@@ -97,8 +97,9 @@ class Synthesiser:
         self._callback = _CALLBACK(self._collect)
         self.fs: int = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path, 0)
         if self.fs <= 0:
-            raise DataError("espeak-ng does not start: its data are incomplete; reinstall "
-                            "espeakng-loader")
+            raise DataError(
+                "espeak-ng does not start: its data are incomplete; reinstall espeakng-loader"
+            )
         self._library.espeak_SetSynthCallback(self._callback)
         ctypes.CDLL(None).srand(1)
         if hasattr(self._library, "espeak_ng_SetRandSeed"):
@@ -128,15 +129,23 @@ class Synthesiser:
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise DataError(f"espeak-ng has no voice '{voice}'")
         for parameter, value in (
-            (_RATE, prosody.rate), (_PITCH, prosody.pitch),
-            (_RANGE, prosody.pitch_range), (_WORD_GAP, prosody.word_gap),
+            (_RATE, prosody.rate),
+            (_PITCH, prosody.pitch),
+            (_RANGE, prosody.pitch_range),
+            (_WORD_GAP, prosody.word_gap),
         ):
             library.espeak_SetParameter(parameter, value, 0)
         self._pieces.clear()
         content = text.encode()
         status = library.espeak_Synth(
-            content, ctypes.c_size_t(len(content) + 1), 0, _POS_CHARACTER, 0,
-            _CHARS_UTF8 | _PHONEMES, None, None,
+            content,
+            ctypes.c_size_t(len(content) + 1),
+            0,
+            _POS_CHARACTER,
+            0,
+            _CHARS_UTF8 | _PHONEMES,
+            None,
+            None,
         )
         if status != 0 or not self._pieces:
             raise DataError(f"espeak-ng could not speak '{text}' with voice '{voice}'")

@@ -26,15 +26,46 @@ from espnet2_supernet.errors import DataError
 FS = 16000
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
-COMMANDS = ("YES", "NO", "GO", "STOP", "LEFT", "RIGHT", "UP", "DOWN", "START", "ENTER", "ERASE",
-            "HELP", "REPEAT", "OPEN", "CLOSE")
+COMMANDS = (
+    "YES",
+    "NO",
+    "GO",
+    "STOP",
+    "LEFT",
+    "RIGHT",
+    "UP",
+    "DOWN",
+    "START",
+    "ENTER",
+    "ERASE",
+    "HELP",
+    "REPEAT",
+    "OPEN",
+    "CLOSE",
+)
 _US, _NYC, _RP = "en-us", "en-us-nyc", "en-gb-x-rp"
 VOICES: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
-        (_US, "m1"), (_US, "m3"), (_US, "m5"), (_US, "m7"), (_US, "f1"), (_US, "f3"),
-        (_US, "f4"), (_US, "Andy"), (_US, "Annie"), (_US, "Alicia"), (_US, "Gene"),
-        (_US, "Lee"), (_US, "linda"), (_US, "max"), (_US, "steph"), (_US, "Michael"),
-        (_NYC, "m8"), (_NYC, "f1"), (_RP, "m3"), (_RP, "f4"),
+        (_US, "m1"),
+        (_US, "m3"),
+        (_US, "m5"),
+        (_US, "m7"),
+        (_US, "f1"),
+        (_US, "f3"),
+        (_US, "f4"),
+        (_US, "Andy"),
+        (_US, "Annie"),
+        (_US, "Alicia"),
+        (_US, "Gene"),
+        (_US, "Lee"),
+        (_US, "linda"),
+        (_US, "max"),
+        (_US, "steph"),
+        (_US, "Michael"),
+        (_NYC, "m8"),
+        (_NYC, "f1"),
+        (_RP, "m3"),
+        (_RP, "f4"),
     ),
     "dev": ((_US, "m4"), (_US, "f5"), (_US, "Mike"), (_US, "Andrea")),
     "test": ((_US, "m2"), (_US, "f2"), (_US, "Denis"), (_US, "belinda"), (_NYC, "m6")),
@@ -82,6 +113,7 @@ def deal(words: Sequence[str], rng: random.Random) -> Iterator[str]:
 
 def draw_words(rng: random.Random, decks: Mapping[str, Iterator[str]]) -> tuple[str, ...]:
     """Draw a text: 2-4 letters, 2-5 digits, 1-3 commands, or a command with letters or digits."""
+
     def take(kind: str, number: int) -> list[str]:
         return [next(decks[kind]) for _ in range(number)]
 
@@ -127,8 +159,12 @@ def plan_split(split: str, number: int, seed: int, audio_dir: str | Path) -> lis
             Utterance(
                 key=f"{name}-{j:04d}",
                 words=draw_words(rng, decks),
-                prosody=Prosody(rng.randint(150, 210), rng.randint(35, 65), rng.randint(35, 65),
-                                rng.randint(0, 6)),
+                prosody=Prosody(
+                    rng.randint(150, 210),
+                    rng.randint(35, 65),
+                    rng.randint(35, 65),
+                    rng.randint(0, 6),
+                ),
                 lead=round(rng.uniform(0.10, 0.25), 3),
                 tail=round(rng.uniform(0.15, 0.30), 3),
                 snr=round(rng.uniform(15.0, 35.0), 2),

@@ -139,12 +139,16 @@ def explain_sentencepiece(message: str, nbpe: int) -> str:
     """Turn sentencepiece's message into advice."""
     largest = re.search(r"value <= (\d+)", message)
     if largest:
-        return (f"nbpe {nbpe} is too large for this corpus; the largest possible is "
-                f"--nbpe {largest.group(1)}")
+        return (
+            f"nbpe {nbpe} is too large for this corpus; the largest possible is "
+            f"--nbpe {largest.group(1)}"
+        )
     smallest = re.search(r"required_chars\. (\d+) vs (\d+)", message)
     if smallest:
-        return (f"nbpe {nbpe} is too small for this corpus; the smallest possible is "
-                f"--nbpe {smallest.group(2)} (or lower --character_coverage)")
+        return (
+            f"nbpe {nbpe} is too small for this corpus; the smallest possible is "
+            f"--nbpe {smallest.group(2)} (or lower --character_coverage)"
+        )
     return f"sentencepiece cannot train {nbpe} tokens: {message}"
 
 

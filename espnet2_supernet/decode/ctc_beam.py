@@ -210,9 +210,7 @@ class PrefixBeamCTC:
             beam.lm_state, beam.lm_row = lm_state, self.lm_weight * row
 
 
-def _merge(
-    beam: CTCBeam, score: float, start: tuple[float, Alignment | None], frame: int
-) -> None:
+def _merge(beam: CTCBeam, score: float, start: tuple[float, Alignment | None], frame: int) -> None:
     """Add the paths that reach an existing beam by its last token."""
     beam.token = log_add(beam.token, score)
     if start[0] > beam.path_token[0]:

@@ -218,9 +218,7 @@ class Speech2Text:
             results.append((self.decoder.text(tokens), tokens, ids, hypothesis))
         return results
 
-    def stream(
-        self, on_frames: Callable[[torch.Tensor], None] | None = None
-    ) -> StreamingSession:
+    def stream(self, on_frames: Callable[[torch.Tensor], None] | None = None) -> StreamingSession:
         """Start a streaming session of this subnet: the stateful pass.
 
         Args:

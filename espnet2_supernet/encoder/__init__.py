@@ -1,9 +1,9 @@
 """Encoders of the supernet: full context, chunked and streamed through the same weights."""
 
-from espnet2_supernet.encoder.encoder import (
+from espnet2_supernet.encoder.architectures import (
     SupernetConformerEncoder,
-    SupernetEncoder,
     SupernetTransformerEncoder,
 )
+from espnet2_supernet.encoder.encoder import SupernetEncoder
 
 __all__ = ["SupernetConformerEncoder", "SupernetEncoder", "SupernetTransformerEncoder"]

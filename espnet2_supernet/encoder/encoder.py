@@ -1,14 +1,16 @@
-"""The encoders that a supernet is made of."""
+"""The encoder of a supernet: whole utterances or a stream, through the same blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor, nn
 
-from espnet2_supernet.encoder.block import BlockState, ConformerBlock, TransformerBlock
+from espnet2_supernet.encoder.block import BlockState, TransformerBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.subsampling import FACTOR, SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
@@ -102,18 +104,43 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, T // 4, D)``, zero beyond each length; lengths ``(B,)``; None.
         """
-        lengths = ilens // FACTOR
+        return *self.encode_frames(*self.subsample(xs_pad, ilens), context), None
+
+    def subsample(self, feats: Tensor, feat_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The part that no context and no mask changes: subnets of one step can share it.
+
+        Args:
+            feats: Features ``(B, T, F)``.
+            feat_lengths: Their lengths ``(B,)``.
+
+        Returns:
+            Frames ``(B, T // 4, D)`` and their lengths ``(B,)``.
+        """
+        lengths = feat_lengths // FACTOR
         max_length = int(lengths.max())
         if max_length == 0:
-            return xs_pad.new_zeros(xs_pad.size(0), 0, self._output_size), lengths, None
+            return feats.new_zeros(feats.size(0), 0, self._output_size), lengths
+        state = self.subsampling.init_state(feats.size(0))
+        frames, _ = self.subsampling(feats[:, : FACTOR * max_length], state)
+        return self.dropout(frames), lengths
+
+    def encode_frames(
+        self, frames: Tensor, lengths: Tensor, context: Context | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run the blocks of the active subnet over subsampled frames ``(B, T', D)``.
+
+        Returns:
+            Frames ``(B, T', D)``, zero beyond each length, and the lengths ``(B,)``.
+        """
+        if frames.size(1) == 0:
+            return frames, lengths
         context = context or FULL_CONTEXT
-        state = self._init(context, xs_pad.size(0))
-        frames, _ = self.subsampling(xs_pad[:, : FACTOR * max_length], state.subsampling)
-        layout = ChunkLayout.for_context(context, lengths, max_length)
-        out, _ = self._encode(self.dropout(frames), layout, state.blocks)
-        out = out[:, :max_length]
-        steps = torch.arange(max_length, device=out.device)
-        return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths, None
+        layout = ChunkLayout.for_context(context, lengths, frames.size(1))
+        states = self._block_states(context, frames.size(0))
+        out, _ = self._encode(frames, layout, states)
+        out = out[:, : frames.size(1)]
+        steps = torch.arange(out.size(1), device=out.device)
+        return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths
 
     def init_state(self, context: Context, batch_size: int = 1) -> EncoderState:
         """State of a stream before its first sample.
@@ -123,7 +150,14 @@ class SupernetEncoder(AbsEncoder):
         """
         if context.is_full:
             raise ConfigError("a full-context subnet cannot be streamed; choose a streaming subnet")
-        return self._init(context, batch_size)
+        like = next(self.subsampling.parameters())
+        return EncoderState(
+            context,
+            like.new_zeros(batch_size, 0, self._input_size),
+            self.subsampling.init_state(batch_size),
+            like.new_zeros(batch_size, 0, self._output_size),
+            self._block_states(context, batch_size),
+        )
 
     @torch.no_grad()
     def stream(
@@ -175,96 +209,7 @@ class SupernetEncoder(AbsEncoder):
             next_states.append(state)
         return self.norm(layout.join(x)), next_states
 
-    def _init(self, context: Context, batch_size: int) -> EncoderState:
+    def _block_states(self, context: Context, batch_size: int) -> list[BlockState]:
         like = next(self.subsampling.parameters())
-        blocks = [block.init_state(batch_size, context.left_context, like) for block in self.blocks]
-        return EncoderState(
-            context,
-            like.new_zeros(batch_size, 0, self._input_size),
-            self.subsampling.init_state(batch_size),
-            like.new_zeros(batch_size, 0, self._output_size),
-            blocks,
-        )
-
-
-class SupernetTransformerEncoder(SupernetEncoder):
-    """Emformer-like transformer: the modes differ by what attention may see, nothing else.
-
-    Args:
-        input_size: Feature dimension F.
-        output_size: Model dimension D.
-        attention_heads: Heads of each block.
-        linear_units: Inner size of the feed-forward modules.
-        num_blocks: Number of blocks.
-        dropout_rate: Dropout of module outputs and feed-forward units.
-        attention_dropout_rate: Dropout of attention weights.
-        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T) or ``conv2d``.
-        subsampling_channels: Channels of ``conv2d``.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 1024,
-        num_blocks: int = 12,
-        dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
-        subsampling: str = "stack",
-        subsampling_channels: int = 32,
-    ) -> None:
-        blocks = [
-            TransformerBlock(
-                output_size, attention_heads, linear_units, dropout_rate, attention_dropout_rate
-            )
-            for _ in range(num_blocks)
-        ]
-        super().__init__(
-            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
-        )
-
-
-class SupernetConformerEncoder(SupernetEncoder):
-    """Conformer with dynamic chunk convolution.
-
-    Args:
-        input_size: Feature dimension F.
-        output_size: Model dimension D.
-        attention_heads: Heads of each block.
-        linear_units: Inner size of the feed-forward modules.
-        num_blocks: Number of blocks.
-        dropout_rate: Dropout of module outputs and feed-forward units.
-        attention_dropout_rate: Dropout of attention weights.
-        cnn_module_kernel: Width of the depthwise kernel in frames, odd.
-        subsampling: ``conv2d`` (default) or ``stack``.
-        subsampling_channels: Channels of ``conv2d``.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 1024,
-        num_blocks: int = 12,
-        dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
-        cnn_module_kernel: int = 15,
-        subsampling: str = "conv2d",
-        subsampling_channels: int = 32,
-    ) -> None:
-        blocks: list[TransformerBlock] = [
-            ConformerBlock(
-                output_size,
-                attention_heads,
-                linear_units,
-                dropout_rate,
-                attention_dropout_rate,
-                cnn_module_kernel,
-            )
-            for _ in range(num_blocks)
-        ]
-        super().__init__(
-            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
-        )
+        blocks = cast("Iterable[TransformerBlock]", self.blocks)
+        return [block.init_state(batch_size, context.left_context, like) for block in blocks]

@@ -10,8 +10,19 @@ from espnet2_supernet.bin.data import get_parser, main
 from espnet2_supernet.data.datadir import read_data_dir
 from espnet2_supernet.errors import DataError
 
-SUBCOMMANDS = ("download", "an4", "librispeech", "mini_speech", "combine", "subset", "validate",
-               "perturb_speed", "format", "filter", "tokens")
+SUBCOMMANDS = (
+    "download",
+    "an4",
+    "librispeech",
+    "mini_speech",
+    "combine",
+    "subset",
+    "validate",
+    "perturb_speed",
+    "format",
+    "filter",
+    "tokens",
+)
 
 
 @pytest.fixture
@@ -62,7 +73,13 @@ def test_stages_of_a_recipe(data, tmp_path, capsys):
     main(["tokens", "--text", str(dump / "text"), "--out", str(out), "--token_type", "char"])
     assert len(read_data_dir(dump)) == 6
     assert (out / "tokens.txt").read_text().split() == [
-        "<blank>", "<unk>", "A", "B", "<space>", "C", "<sos/eos>"
+        "<blank>",
+        "<unk>",
+        "A",
+        "B",
+        "<space>",
+        "C",
+        "<sos/eos>",
     ]
     assert "3 utterance(s) dropped" in capsys.readouterr().out
 
@@ -70,10 +87,20 @@ def test_stages_of_a_recipe(data, tmp_path, capsys):
 def test_combine_and_subset(data, tmp_path):
     main(["subset", "--in", str(data), "--out", str(tmp_path / "a"), "--first", "1"])
     (tmp_path / "ids").write_text("u2\nu1\n")
-    main(["subset", "--in", str(data), "--out", str(tmp_path / "b"),
-          "--utt_list", str(tmp_path / "ids")])
-    main(["combine", "--in", str(tmp_path / "a"), str(tmp_path / "b"),
-          "--out", str(tmp_path / "c")])
+    main(
+        [
+            "subset",
+            "--in",
+            str(data),
+            "--out",
+            str(tmp_path / "b"),
+            "--utt_list",
+            str(tmp_path / "ids"),
+        ]
+    )
+    main(
+        ["combine", "--in", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "c")]
+    )
     assert read_data_dir(tmp_path / "c") == read_data_dir(data)
     main(["subset", "--in", str(data), "--out", str(tmp_path / "d"), "--last", "2"])
     assert list(read_data_dir(tmp_path / "d").wav) == ["u1", "u2"]
@@ -81,14 +108,30 @@ def test_combine_and_subset(data, tmp_path):
         main(["subset", "--in", str(data), "--out", str(tmp_path / "e"), "--last", "4"])
     (tmp_path / "ids").write_text("u9\n")
     with pytest.raises(DataError, match="'u9' is no utterance"):
-        main(["subset", "--in", str(data), "--out", str(tmp_path / "e"),
-              "--utt_list", str(tmp_path / "ids")])
+        main(
+            [
+                "subset",
+                "--in",
+                str(data),
+                "--out",
+                str(tmp_path / "e"),
+                "--utt_list",
+                str(tmp_path / "ids"),
+            ]
+        )
 
 
 def test_unknown_symbols_are_reported(data, tmp_path, capsys):
     (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\nA\n<space>\nB\n<sos/eos>\n")
-    cmd = ["validate", "--in", str(data), "--token_list", str(tmp_path / "tokens.txt"),
-           "--token_type", "char"]
+    cmd = [
+        "validate",
+        "--in",
+        str(data),
+        "--token_list",
+        str(tmp_path / "tokens.txt"),
+        "--token_type",
+        "char",
+    ]
     main(cmd)
     assert "1 utterance(s), e.g. u2, hold tokens" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"'C' \(1\)"):
@@ -110,8 +153,19 @@ def test_validate_finds_bad_audio_and_empty_text(data, capsys):
 
 def test_format_warns_of_what_it_skipped(data, tmp_path, capsys):
     (data / "u1.wav").write_bytes(b"RIFF")
-    main(["format", "--in", str(data), "--out", str(tmp_path / "dump"), "--max_skipped", "0.5",
-          "--nj", "1"])
+    main(
+        [
+            "format",
+            "--in",
+            str(data),
+            "--out",
+            str(tmp_path / "dump"),
+            "--max_skipped",
+            "0.5",
+            "--nj",
+            "1",
+        ]
+    )
     assert "1 bad utterance(s) skipped" in capsys.readouterr().err
 
 
@@ -119,16 +173,26 @@ def test_options_that_go_together(tmp_path):
     for cmd, message in (
         (["download", "--corpus", "librispeech"], "needs --subset"),
         (["download", "--corpus", "an4", "--subset", "x"], "librispeech only"),
-        (["librispeech", "--corpus", "x", "--subset", "y", "--out", "z", "--split_out", "w"],
-         "go together"),
+        (
+            ["librispeech", "--corpus", "x", "--subset", "y", "--out", "z", "--split_out", "w"],
+            "go together",
+        ),
     ):
         with pytest.raises(DataError, match=message):
             main(cmd)
 
 
 def test_bad_data_ends_with_one_line_and_status_1(tmp_path):
-    cmd = [sys.executable, "-m", "espnet2_supernet.bin.data", "format", "--in", "nowhere",
-           "--out", str(tmp_path)]
+    cmd = [
+        sys.executable,
+        "-m",
+        "espnet2_supernet.bin.data",
+        "format",
+        "--in",
+        "nowhere",
+        "--out",
+        str(tmp_path),
+    ]
     root = Path(__file__).parents[2]
     result = subprocess.run(cmd, cwd=root, capture_output=True, text=True)
     assert result.returncode == 1
@@ -142,7 +206,9 @@ def test_files_that_cannot_be_written(data, tmp_path):
 
 
 def test_neither_torch_nor_espnet_is_loaded():
-    code = ("import sys, espnet2_supernet.bin.data as d; d.get_parser(); "
-            "assert not {'torch', 'espnet2', 'espnet', 'scipy'} & set(sys.modules)")
+    code = (
+        "import sys, espnet2_supernet.bin.data as d; d.get_parser(); "
+        "assert not {'torch', 'espnet2', 'espnet', 'scipy'} & set(sys.modules)"
+    )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)

@@ -31,8 +31,13 @@ def tone(seconds: float, fs: int = 16000) -> np.ndarray:
 def write_sphere(path: Path, samples: np.ndarray, fs: int = 16000) -> None:
     """Write 16-bit samples as NIST SPHERE with the fields that AN4 has."""
     fields = (
-        f"sample_count -i {len(samples)}", "sample_n_bytes -i 2", "channel_count -i 1",
-        "sample_byte_format -s2 01", f"sample_rate -i {fs}", "sample_coding -s3 pcm", "end_head",
+        f"sample_count -i {len(samples)}",
+        "sample_n_bytes -i 2",
+        "channel_count -i 1",
+        "sample_byte_format -s2 01",
+        f"sample_rate -i {fs}",
+        "sample_coding -s3 pcm",
+        "end_head",
     )
     head = "NIST_1A\n   1024\n" + "\n".join(fields) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +74,20 @@ def bad_audio(tmp_path) -> dict[str, Path]:
     """One file of each kind of bad audio."""
     folder = tmp_path / "bad"
     folder.mkdir()
-    paths = {name: folder / f"{name}.wav" for name in (
-        "missing", "empty", "text", "zero_length", "rate", "stereo", "nan", "long", "truncated",
-    )}
+    paths = {
+        name: folder / f"{name}.wav"
+        for name in (
+            "missing",
+            "empty",
+            "text",
+            "zero_length",
+            "rate",
+            "stereo",
+            "nan",
+            "long",
+            "truncated",
+        )
+    }
     paths["empty"].write_bytes(b"")
     paths["text"].write_text("this is no audio\n")
     soundfile.write(paths["zero_length"], np.zeros(0), 16000)

@@ -84,7 +84,8 @@ def test_real_an4(shared_data, tmp_path):
     root = find_an4_root(shared_data / "an4_train.tar.gz", tmp_path)
     sets = prepare_an4(root)
     assert {name: len(data) for name, data in sets.items()} == {
-        "train_nodev": 848, "train_dev": 100,
+        "train_nodev": 848,
+        "train_dev": 100,
     }
     assert sets["train_dev"].num_words == 591
     assert max(sets["train_dev"].wav) < min(sets["train_nodev"].wav)

@@ -20,8 +20,9 @@ KEYS = st.text(string.ascii_letters + string.digits + "-_.é", min_size=1, max_s
 WORDS = st.lists(st.text(string.ascii_uppercase + "'é", min_size=1, max_size=5), max_size=4)
 
 
-@settings(max_examples=40, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.dictionaries(KEYS, st.tuples(KEYS, WORDS), min_size=1, max_size=6))
 def test_round_trip(tmp_path, table):
     data = DataDir(

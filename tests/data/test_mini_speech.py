@@ -23,7 +23,8 @@ SIZES = {"train": 2, "dev": 1, "test": 1}
 def digests(sets):
     return {
         key: hashlib.md5(Path(path).read_bytes()).hexdigest()
-        for data in sets.values() for key, path in data.wav.items()
+        for data in sets.values()
+        for key, path in data.wav.items()
     }
 
 

@@ -10,8 +10,16 @@ from espnet2_supernet.data.tokens import (
 )
 from espnet2_supernet.errors import DataError
 
-TEXTS = ["THE CAT SAT ON THE MAT", "THE DOG SAT ON A LOG", "A CAT AND A DOG", "THE LONG MATTING",
-         "CATTLE AND DOGS THAT SAT", "NO LOG THAT LONG", "HE ATE THE OATS", "SHE NODDED AT HAND"]
+TEXTS = [
+    "THE CAT SAT ON THE MAT",
+    "THE DOG SAT ON A LOG",
+    "A CAT AND A DOG",
+    "THE LONG MATTING",
+    "CATTLE AND DOGS THAT SAT",
+    "NO LOG THAT LONG",
+    "HE ATE THE OATS",
+    "SHE NODDED AT HAND",
+]
 
 
 def test_char_list_order(tmp_path):

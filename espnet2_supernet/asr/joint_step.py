@@ -1,0 +1,60 @@
+"""One training step over several subnets: what they share, and what each adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espnet2_supernet.asr.error_rate import greedy_error_rates
+from espnet2_supernet.asr.losses.distill import ctc_distillation
+
+
+@dataclass
+class JointStep:
+    """Shared by the subnets of a step.
+
+    Attributes:
+        lengths: Encoder frames ``(B,)``.
+        text: Token ids ``(B, U)``, padded with the blank, 0.
+        text_lengths: ``(B,)``.
+        stats: Statistics by name, filled by each subnet.
+        teacher_log_probs: CTC log-probabilities ``(B, T, V)`` of the teacher, without gradient.
+    """
+
+    lengths: Tensor
+    text: Tensor
+    text_lengths: Tensor
+    stats: dict[str, Any] = field(default_factory=dict)
+    teacher_log_probs: Tensor | None = None
+
+    def ctc_loss(self, name: str, log_probs: Tensor) -> Tensor:
+        """CTC loss of a subnet with ``log_probs (B, T, V)``, mean over utterances.
+
+        An utterance with more tokens than frames has no path and counts zero, as in ESPnet.
+        """
+        losses = torch.nn.functional.ctc_loss(
+            log_probs.transpose(0, 1).float(),
+            self.text,
+            self.lengths,
+            self.text_lengths,
+            reduction="none",
+            zero_infinity=True,
+        )
+        self.stats[f"loss_ctc_{name}"] = losses.mean().detach()
+        return losses.mean()
+
+    def distillation_loss(self, name: str, log_probs: Tensor) -> Tensor:
+        """In-place distillation from the teacher, which ran before; mean over utterances."""
+        assert self.teacher_log_probs is not None
+        divergence = ctc_distillation(self.teacher_log_probs, log_probs, self.lengths).mean()
+        self.stats[f"loss_distill_{name}"] = divergence.detach()
+        return divergence
+
+    def note_error_rates(self, name: str, log_probs: Tensor, token_list: list[str]) -> None:
+        """Error rates of the greedy CTC path, for the log and for model selection."""
+        args = (log_probs, self.lengths, self.text, self.text_lengths, token_list)
+        for key, value in greedy_error_rates(*args).items():
+            self.stats[f"{key}_{name}"] = value
