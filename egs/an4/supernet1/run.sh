@@ -27,6 +27,7 @@ fi
     --train_set train_nodev \
     --valid_set train_dev \
     --test_sets "${test_sets}" \
+    --speed_perturb_factors "0.9 1.0 1.1" \
     --token_type char \
     --asr_config conf/train.yaml \
     --inference_config conf/decode.yaml \

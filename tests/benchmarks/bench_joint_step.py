@@ -1,0 +1,109 @@
+"""Cost of a joint training step: two subnets against one, masks against none.
+
+    python tests/benchmarks/bench_joint_step.py --config conf/train_small.yaml --threads 2
+
+Three models of the same size take steps (features, forward, backward, clipping, optimiser) on the
+same batch, in turns in one process, after a warm-up; the medians of the paired ratios are printed:
+
+    joint / dense    two subnets (the table of the configuration) against full context alone
+    masks            the same two contexts with and without masks
+
+CPU seconds of the process are used beside wall seconds, since other load disturbs them less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+
+from espnet2_supernet.compat import quiet
+
+quiet()
+
+from espnet2_supernet.tasks.asr import SupernetASRTask  # noqa: E402
+
+
+def build(conf: dict, vocab_size: int) -> Callable[[dict[str, torch.Tensor]], None]:
+    """A training step of a model of this configuration."""
+    tokens = ["<blank>", "<unk>", *map(str, range(vocab_size - 3)), "<sos/eos>"]
+    args = argparse.Namespace(
+        **SupernetASRTask.get_default_config() | conf | {"token_list": tokens, "normalize": None}
+    )
+    torch.manual_seed(0)
+    model = SupernetASRTask.build_model(args).train()
+    for module in model.encoder.modules():  # masks as pruning would leave them: a random pattern
+        for name in getattr(module, "patterns", {}):
+            rows = torch.rand(-(-module.out_features // 16), module.in_features) < 0.3
+            module.mask(name).copy_(rows.repeat_interleave(16, 0)[: module.out_features])
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step(batch: dict[str, torch.Tensor]) -> None:
+        loss, _, _ = model(**batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def variants(conf: dict) -> dict[str, dict]:
+    """The configuration as it is, without masks, and with the full-context subnet alone."""
+    unmasked, dense = copy.deepcopy(conf), copy.deepcopy(conf)
+    for row in unmasked["supernet_conf"]["subnets"].values():
+        row.pop("mask", None)
+    full = {k: v for k, v in conf["supernet_conf"]["subnets"].items() if v["context"] == "full"}
+    dense["supernet_conf"] = {"subnets": full}
+    return {"joint": conf, "unmasked": unmasked, "dense": dense}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", type=Path, default=Path("conf/train_small.yaml"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of the utterances")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--vocab_size", type=int, default=500)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    conf = yaml.safe_load(args.config.read_text())
+    steps = {name: build(one, args.vocab_size) for name, one in variants(conf).items()}
+    samples, labels = int(args.seconds * 16000), int(args.seconds * 4)
+    batch = {
+        "speech": torch.randn(args.batch_size, samples) * 0.1,
+        "speech_lengths": torch.full((args.batch_size,), samples),
+        "text": torch.randint(2, args.vocab_size - 1, (args.batch_size, labels)),
+        "text_lengths": torch.full((args.batch_size,), labels),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for turn in range(args.rounds + 1):
+        for name, step in steps.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            step(batch)
+            if turn:  # the first is a warm-up
+                times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    print(
+        f"{args.config}, {args.batch_size} x {args.seconds:g} s, {args.threads} thread(s), ", end=""
+    )
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
+    for name, rows in times.items():
+        wall, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
+        print(f"{name:9} {wall:7.3f} s wall {cpu:7.3f} s CPU")
+    for label, top, bottom in (("joint / dense", "joint", "dense"), ("masks", "joint", "unmasked")):
+        pairs = list(zip(times[top], times[bottom], strict=True))
+        ratios = [statistics.median(a[i] / b[i] for a, b in pairs) for i in (0, 1)]
+        print(f"{label:14} {ratios[0]:.3f} wall, {ratios[1]:.3f} CPU (medians of paired ratios)")
+
+
+if __name__ == "__main__":
+    main()
