@@ -317,8 +317,9 @@ stage_10() {
 
 decode() { # SUBNET DATA_DIR OUT_DIR CONFIG ARGS
     local logs=$3/logdir jobs
-    rm -rf "$3"
     jobs=$(jobs_for "$2/wav.scp" 50 "${inference_nj}") # a job takes 10 s to start
+    # What a killed run has decoded is kept, unless the set is now split otherwise.
+    if "${force}" || [ "$(find "${logs}" -name 'keys.*' 2>/dev/null | wc -l)" != "${jobs}" ]; then rm -rf "$3"; fi
     split_lines "$2/wav.scp" "${jobs}" "${logs}/keys"
     # shellcheck disable=SC2046,SC2086
     run_jobs "${jobs}" "${logs}/asr_inference.{JOB}.log" "${python}" -m espnet2_supernet.bin.asr_inference \
