@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.attention import ChunkAttention
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.convolution import ChunkConvolution
+from espnet2_supernet.encoder.dropout import Dropout
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
@@ -37,7 +38,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear_in = MaskedLinear(size, units)
         self.linear_out = MaskedLinear(units, size)
-        self.dropout = nn.Dropout(dropout_rate)
+        self.dropout = Dropout(dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., D)`` to ``(..., D)``."""
@@ -70,7 +71,7 @@ class TransformerBlock(nn.Module):
         self.attention = ChunkAttention(size, heads, attention_dropout_rate)
         self.norm_feed_forward = SubnetLayerNorm(size)
         self.feed_forward = FeedForward(size, linear_units, dropout_rate)
-        self.dropout = nn.Dropout(dropout_rate)
+        self.dropout = Dropout(dropout_rate)
 
     def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
         """State before the first frame: zeros, which the attention mask hides."""

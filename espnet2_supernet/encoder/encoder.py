@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.encoder.block import BlockState, TransformerBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.dropout import Dropout
 from espnet2_supernet.encoder.subsampling import FACTOR, SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
@@ -76,7 +77,7 @@ class SupernetEncoder(AbsEncoder):
         kind = SUBSAMPLING[subsampling]
         options = {"channels": subsampling_channels} if kind is Conv2dSubsampling else {}
         self.subsampling = kind(input_size, output_size, **options)
-        self.dropout = nn.Dropout(dropout_rate)
+        self.dropout = Dropout(dropout_rate)
         self.blocks = nn.ModuleList(blocks)
         self.norm = SubnetLayerNorm(output_size)
         self._input_size, self._output_size = input_size, output_size

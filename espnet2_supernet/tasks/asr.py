@@ -16,6 +16,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.tasks.abs_task import optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
@@ -67,6 +68,13 @@ class SupernetASRTask(ASRTask):
             "distillation, sampling, sequential_backward. E.g. --supernet_conf "
             '"{subnets: {server: {context: full}}}"',
         )
+        group.add_argument(
+            "--onednn_matmul",
+            type=str2bool,
+            default=False,
+            help="Training on a CPU: let oneDNN multiply matrices. Twice as fast on AMD; oneDNN "
+            "may round the factors to bfloat16 on CPUs with AMX",
+        )
         parser.set_defaults(
             encoder="supernet_conformer",
             frontend="log_mel",
@@ -83,6 +91,14 @@ class SupernetASRTask(ASRTask):
             file: Where to; standard output when None (ESPnet binds it at import).
         """
         super().print_config(sys.stdout if file is None else file)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train, or collect statistics, in this process; the options are ESPnet's and ours."""
+        if getattr(args, "onednn_matmul", False):
+            # "bf16" allows oneDNN; without AMX it still computes in float32
+            torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        super().main_worker(args)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
