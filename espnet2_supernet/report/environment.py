@@ -7,13 +7,16 @@ import sys
 import time
 from importlib import metadata
 
+from espnet2_supernet import __version__
+
 _UNKNOWN = "unknown"
 
 
 def environment_lines() -> list[str]:
     """Return the block as Markdown list items, in ESPnet's shape.
 
-    Versions come from the installed metadata: importing ESPnet takes ten seconds.
+    Versions of others come from the installed metadata: importing ESPnet takes ten seconds. Ours
+    comes from the package, which may be on PYTHONPATH without being installed.
 
     Returns:
         Date, python, espnet, pytorch, espnet2_supernet, git hash and commit date.
@@ -24,7 +27,7 @@ def environment_lines() -> list[str]:
         f"- python version: `{python}`",
         f"- espnet version: `espnet {_version('espnet')}`",
         f"- pytorch version: `pytorch {_version('torch')}`",
-        f"- espnet2_supernet version: `espnet2_supernet {_version('espnet2_supernet')}`",
+        f"- espnet2_supernet version: `espnet2_supernet {__version__}`",
         f"- Git hash: `{_git('rev-parse', 'HEAD')}`",
         f"  - Commit date: `{_git('log', '-1', '--format=%cd')}`",
     ]

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
+import espnet2_supernet
 from espnet2_supernet.report import environment
 from espnet2_supernet.report.environment import environment_lines
 
@@ -14,6 +16,16 @@ def test_block_has_the_lines_of_espnet():
               "  - Commit date: `"]  # fmt: skip
     assert len(lines) == len(starts)
     assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+
+
+def test_our_version_needs_no_installation(monkeypatch):
+    def not_installed(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+    lines = environment_lines()
+    assert f"- espnet2_supernet version: `espnet2_supernet {espnet2_supernet.__version__}`" in lines
+    assert "- espnet version: `espnet unknown`" in lines
 
 
 def test_absent_tools_are_unknown(monkeypatch, tmp_path):
