@@ -9,6 +9,8 @@ import yaml
 CONF = Path(__file__).parents[2] / "conf"
 PRESETS = sorted(CONF.glob("train_*.yaml"))
 RECIPES = sorted(CONF.parent.glob("egs/*/supernet1/conf/**/train*.yaml"))
+OWN = [path for path in RECIPES if not path.is_symlink()]
+DECODING = sorted(CONF.glob("decode*.yaml"))
 MILLIONS = {"train_tiny": (0, 0.2), "train_small": (4.5, 5.5), "train_base": (25, 31)}
 
 
@@ -16,10 +18,19 @@ def build(path: Path, vocab_size: int):
     """Build the model of a training configuration, without the statistics of a corpus."""
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
-    args = SupernetASRTask.get_default_config() | yaml.safe_load(path.read_text())
+    args = read(path)
     tokens = ["<blank>", "<unk>", *map(str, range(vocab_size - 3)), "<sos/eos>"]
     args |= {"token_list": tokens, "normalize": None}
     return SupernetASRTask.build_model(argparse.Namespace(**args))
+
+
+def read(path: Path) -> dict:
+    """Read a training configuration over the defaults; every key must be an option."""
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    default, given = SupernetASRTask.get_default_config(), yaml.safe_load(path.read_text())
+    assert set(given) <= set(default)
+    return default | given
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
@@ -36,7 +47,49 @@ def test_preset_has_its_size(path):
         assert low < millions < high
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: "/".join(p.parts[-5:]))
+@pytest.mark.parametrize("path", [*PRESETS, *OWN], ids=lambda p: "/".join(p.parts[-5:]))
+def test_optimizer_and_schedule_build(path):
+    import torch
+    from espnet2.tasks.abs_task import scheduler_classes
+
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    args = argparse.Namespace(**read(path))
+    (optimizer,) = SupernetASRTask.build_optimizers(args, torch.nn.Linear(2, 2))
+    if args.scheduler is not None:
+        scheduler_classes[args.scheduler](optimizer, **args.scheduler_conf)
+    if args.scheduler == "onecyclelr":  # one step for each update, neither more nor fewer
+        updates = args.max_epoch * args.num_iters_per_epoch // args.accum_grad
+        assert args.scheduler_conf["total_steps"] == updates
+
+
+@pytest.mark.parametrize("path", DECODING, ids=lambda p: p.stem)
+def test_decoding_config_is_accepted(path):
+    from espnet2_supernet.bin._inference_options import parse
+    from espnet2_supernet.bin.asr_inference import get_parser
+
+    args = parse(get_parser(), ["--config", str(path)])
+    assert args.search == ("beam" if "beam" in path.stem else "greedy")
+
+
+def test_links_to_presets_point_to_files():
+    links = [path for path in CONF.parent.glob("egs/*/supernet1/conf/**/*") if path.is_symlink()]
+    assert links
+    for link in links:
+        assert link.is_file() and link.resolve().parent == CONF, link
+        assert link.name == link.resolve().name or link.name == "train.yaml", link
+
+
+def test_the_controls_of_an4_differ_in_the_table_only():
+    folder = CONF.parent / "egs/an4/supernet1/conf"
+    joint = yaml.safe_load((folder / "train.yaml").read_text())
+    for path in (folder / "tuning").glob("train_dense_*.yaml"):
+        control = yaml.safe_load(path.read_text())
+        differ = {key for key in joint | control if joint.get(key) != control.get(key)}
+        assert differ <= {"supernet_conf", "best_model_criterion"}, path
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda p: "/".join(p.parts[-5:]))
 def test_recipe_config_builds(path):
     model = build(path, 40)
     assert set(model.supernet.subnets) <= {"server", "device"}

@@ -51,7 +51,7 @@ def test_an_installation_that_does_not_load_is_no_success(setup, tmp_path):
     venv = tmp_path / "venv"
     python = venv / "bin/python3"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/usr/bin/env bash\ncase $* in *torchaudio*) echo broken; exit 1 ;; esac\n')
+    python.write_text("#!/usr/bin/env bash\ncase $* in *torchaudio*) echo broken; exit 1 ;; esac\n")
     python.chmod(0o755)
     done = setup(SUPERNET_VENV=str(venv))
     assert done.returncode == 1
