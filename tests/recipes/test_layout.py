@@ -95,6 +95,12 @@ def test_all_recipes_are_listed():
         assert f"({recipe.parent.name}/supernet1)" in text
 
 
+def test_all_benchmarks_are_listed():
+    text = (ROOT / "tests/benchmarks/README.md").read_text()
+    scripts = {path.name for path in (ROOT / "tests/benchmarks").glob("*.py")}
+    assert set(re.findall(r"benchmarks/(\w+\.py)", text)) == scripts
+
+
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     commands = re.findall(r"^(\./local/\S+)", text, re.MULTILINE)
