@@ -22,9 +22,10 @@ def root() -> Path:
 
 @pytest.fixture
 def egs(tmp_path: Path) -> Path:
-    """A copy of egs/ without what recipes have made there; the package is the repository's."""
+    """A copy of egs/ and conf/ without what recipes have made; the package is the repository's."""
     made = shutil.ignore_patterns("data", "dump", "exp", "downloads", "README.md")
     shutil.copytree(ROOT / "egs", tmp_path / "repo" / "egs", symlinks=True, ignore=made)
+    shutil.copytree(ROOT / "conf", tmp_path / "repo" / "conf")  # recipes link to it
     return tmp_path / "repo" / "egs"
 
 

@@ -27,7 +27,8 @@ case "$*" in
         ;;
     *bin.asr_train\ *)
         echo '{"server": {}, "device": {}}' >"${out}/subnets.json"
-        touch "${out}"/{config.yaml,checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}
+        echo "chunk_size: 16" >"${out}/config.yaml"
+        touch "${out}"/{checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}
         ;;
     *bin.prune_extract*)
         mkdir -p "${out}"

@@ -99,6 +99,15 @@ def test_inputs_of_each_command(supernet):
     assert "--wav_scp dump/raw/org/dev/wav.scp" in check
 
 
+def test_a_model_without_streaming_subnets_has_nothing_to_check(supernet, recipe):
+    supernet(*TRAINED, "--stop_stage", "9")
+    (experiment,) = (recipe / "exp").glob("asr_train_raw_en_char")
+    (experiment / "config.yaml").write_text("context: full\n")
+    done, commands = supernet(*TRAINED, "--stage", "11", "--stop_stage", "11")
+    assert done.returncode == 0, done.stderr
+    assert not of(commands, "check_streaming") and "no subnet streams" in done.stdout
+
+
 def test_one_subnet_of_the_table(supernet):
     supernet(*TRAINED, "--stop_stage", "9")
     done, commands = supernet("--stage", "11", "--stop_stage", "12", "--subnets", "device")
