@@ -13,12 +13,13 @@ from espnet2.asr_transducer.decoder.abs_decoder import AbsDecoder
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
+from torch.nn import functional
 
+from espnet2_supernet.asr.checks import check_losses, checked_encoder
 from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.sequential import sequential_backward
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
-from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.context import Context
@@ -78,8 +79,8 @@ class SupernetASRModel(ESPnetASRModel):
         # warprnnt for a transducer.
         AbsESPnetModel.__init__(self)
         unused = (preencoder, postencoder, decoder, joint_network)
-        _check_parts(encoder, unused, ctc_weight, transducer)
-        assert isinstance(encoder, SupernetEncoder)
+        encoder = checked_encoder(encoder, unused)
+        check_losses(ctc, ctc_weight, transducer)
         self.token_list, self.vocab_size = list(token_list), vocab_size
         self.blank_id, self.sos, self.eos, self.ignore_id = 0, vocab_size - 1, vocab_size - 1, -1
         self.frontend, self.specaug, self.normalize = frontend, specaug, normalize
@@ -192,7 +193,7 @@ class SupernetASRModel(ESPnetASRModel):
         if self.predictor is None:
             return None
         self.predictor.set_device(text.device)
-        return self.predictor(torch.nn.functional.pad(text, (1, 0), value=self.blank_id))
+        return self.predictor(functional.pad(text, (1, 0), value=self.blank_id))
 
     def _sum_losses(
         self, passes: Sequence[Callable[..., Tensor]], shared: tuple[Tensor, ...]
@@ -215,7 +216,8 @@ class SupernetASRModel(ESPnetASRModel):
             enc, lengths = self.encoder.encode_frames(frames, step.lengths, context)
         loss = enc.new_zeros(())
         if self.ctc is not None:
-            log_probs = self.ctc.log_softmax(enc)
+            dropped = functional.dropout(enc, self.ctc.dropout_rate, self.training)
+            log_probs = self.ctc.log_softmax(dropped)
             loss = loss + self.ctc_weight * step.ctc_loss(subnet.name, log_probs)
             loss = loss + self._distillation(step, subnet.name, log_probs)
             if not self.training:
@@ -236,32 +238,3 @@ class SupernetASRModel(ESPnetASRModel):
             step.teacher_log_probs = log_probs.detach()
             return 0.0
         return weight * step.distillation_loss(name, log_probs)
-
-
-def _check_parts(
-    encoder: nn.Module | None,
-    unused: tuple[nn.Module | None, ...],
-    ctc_weight: float,
-    transducer: dict[str, Any] | None,
-) -> None:
-    if not isinstance(encoder, SupernetEncoder):
-        raise ConfigError(
-            "model 'supernet' needs encoder: supernet_transformer or supernet_conformer, "
-            f"got {type(encoder).__name__}"
-        )
-    if any(part is not None for part in unused):
-        raise ConfigError(
-            "model 'supernet' takes no preencoder, postencoder, decoder or joint_network; "
-            "an RNN-T is set by model_conf.transducer"
-        )
-    if not 0 <= ctc_weight <= 1:
-        raise ConfigError(f"model_conf.ctc_weight must lie between 0 and 1, got {ctc_weight}")
-    if ctc_weight < 1 and transducer is None:
-        raise ConfigError(
-            f"model_conf.ctc_weight {ctc_weight} leaves weight to an RNN-T: "
-            "set model_conf.transducer"
-        )
-    if ctc_weight == 1 and transducer is not None:
-        raise ConfigError(
-            "model_conf.transducer would never be trained: lower model_conf.ctc_weight below 1"
-        )
