@@ -49,9 +49,10 @@ class SupernetTrainer(Trainer):
         """Train; the arguments are those of :meth:`espnet2.train.trainer.Trainer.run`.
 
         Raises:
-            ConfigError: If the number of updates cannot be known.
+            ConfigError: If the number of updates cannot be known, or one process has several GPUs.
             CheckpointError: If a checkpoint cannot be written or resumed.
         """
+        _refuse_data_parallel(distributed_option)
         is_main = not distributed_option.distributed or distributed_option.dist_rank == 0
         monitor = EpochMonitor(
             model, trainer_options.output_dir, trainer_options.max_epoch, is_main, cls.layer_plot
@@ -137,6 +138,19 @@ class SupernetTrainer(Trainer):
                 "the data), lower the learning rate or accum_grad; the last checkpoint is kept"
             )
         return False
+
+
+def _refuse_data_parallel(option: Any) -> None:
+    """Refuse ``torch.nn.DataParallel``, which ESPnet takes for several GPUs in one process.
+
+    It copies the modules for every batch. A subnet would be activated in the original alone, so
+    that the copies would train the dense full network under the subnet's name.
+    """
+    if not option.distributed and option.ngpu > 1:
+        raise ConfigError(
+            f"ngpu: {option.ngpu} GPUs need one process each: add --multiprocessing_distributed "
+            "true, or use --ngpu 1"
+        )
 
 
 def may_leave_parameters_unused(model: torch.nn.Module) -> bool:
