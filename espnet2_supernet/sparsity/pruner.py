@@ -206,9 +206,9 @@ class Pruner(nn.Module):
     # ---- inside -------------------------------------------------------------------------------
 
     def _update_mask(self, name: str, spec: MaskSpec, sparsity: float) -> None:
-        pattern, layers = spec.pattern, self._layers[name]
+        pattern, layers, score = spec.pattern, self._layers[name], get_score(spec.score)
         scores = [
-            pattern.group_scores(self._weight_scores(spec, layer_name, layer))
+            pattern.group_scores(score(layer.weight, self.gradients.get(layer_name)))
             for layer_name, layer in layers.items()
         ]
         shapes = [(layer.out_features, layer.in_features) for layer in layers.values()]
@@ -217,9 +217,6 @@ class Pruner(nn.Module):
         for layer, keep, shape in zip(layers.values(), kept, shapes, strict=True):
             # In place: DistributedDataParallel and the optimiser hold on to the tensor.
             layer.mask(name).copy_(pattern.expand(keep, shape))
-
-    def _weight_scores(self, spec: MaskSpec, layer_name: str, layer: MaskedLinear) -> torch.Tensor:
-        return get_score(spec.score)(layer.weight, self.gradients.get(layer_name))
 
     def _gradient_layers(self) -> dict[str, MaskedLinear]:
         layers: dict[str, MaskedLinear] = {}
@@ -242,8 +239,10 @@ class Pruner(nn.Module):
     def _knows_schedule(self) -> bool:
         return not self.schedule_spec.needs_total_steps or int(self.total_steps) > 0
 
-    def _after_step(self, *_: Any) -> None:
-        self.step_once()
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        # A fused optimiser is called in any case; the gradient scaler tells it to do nothing.
+        if not bool(getattr(optimizer, "found_inf", False)):
+            self.step_once()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hook behind: it belongs to an optimiser that is not copied."""
