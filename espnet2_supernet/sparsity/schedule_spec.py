@@ -89,7 +89,7 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
     if not isinstance(spec, Mapping):
         raise ConfigError(f"{where}: write a block such as {{kind: cubic, ...}}, got {spec!r}")
     kind = spec.get("kind", "cubic")
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise ConfigError(f"{where}.kind: unknown '{kind}'; there are: {', '.join(_KEYS)}")
     check_keys(spec, _KEYS[kind], f"{where} (kind {kind})")
     for key in ("begin", "end"):

@@ -76,7 +76,7 @@ def get_score(name: str, where: str = "score") -> Score:
     Raises:
         ConfigError: If there is no such score.
     """
-    if name not in _SCORES:
+    if not isinstance(name, str) or name not in _SCORES:
         raise ConfigError(f"{where}: unknown score '{name}'; there are: {', '.join(_SCORES)}")
     return _SCORES[name]
 

@@ -96,11 +96,13 @@ def _sparsity(value: Any, pattern: Pattern, where: str) -> float:
 
 
 def _expressions(value: Any, where: str) -> tuple[str, ...]:
-    expressions = tuple([value] if isinstance(value, str) else value or ())
+    expressions = [value] if isinstance(value, str) else value or ()
+    if not isinstance(expressions, (list, tuple)):
+        raise ConfigError(f"{where}: a list of regular expressions, got {value!r}")
     for expression in expressions:
         try:
             re.compile(expression)
         except (re.error, TypeError) as error:
             message = f"{where}: {expression!r} is no regular expression: {error}"
             raise ConfigError(message) from None
-    return expressions
+    return tuple(expressions)

@@ -64,7 +64,7 @@ def _subnet(name: str, row: Mapping[str, Any], own: Mapping[str, MaskSpec], wher
     if mask is None:
         return Subnet(name, contexts)
     owner = name if isinstance(mask, Mapping) else mask
-    if owner not in own:
+    if not isinstance(owner, str) or owner not in own:
         raise ConfigError(
             f"{where}.mask: {owner!r} is no subnet with a mask of its own; there are: "
             f"{', '.join(own) or 'none'}"

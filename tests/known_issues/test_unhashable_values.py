@@ -1,0 +1,22 @@
+"""A list or a number in the place of a name ended in a TypeError instead of an error message."""
+
+import pytest
+
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.supernet.config import SupernetConfig
+
+MASK = {"pattern": "elementwise", "sparsity": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("block", "key"),
+    [
+        ({"schedule": {"kind": ["cubic"]}}, "schedule.kind"),
+        ({"subnets": {"a": {"mask": ["b"]}}}, "a.mask"),
+        ({"subnets": {"a": {"mask": MASK | {"score": ["magnitude"]}}}}, "mask.score"),
+        ({"subnets": {"a": {"mask": MASK | {"include": 5}}}}, "mask.include"),
+    ],
+)
+def test_the_key_is_named(block, key):
+    with pytest.raises(ConfigError, match=key):
+        SupernetConfig.parse(block)
