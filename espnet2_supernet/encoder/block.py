@@ -74,7 +74,16 @@ class TransformerBlock(nn.Module):
         self.dropout = Dropout(dropout_rate)
 
     def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
-        """State before the first frame: zeros, which the attention mask hides."""
+        """State before the first frame: zeros, which the attention mask hides.
+
+        Args:
+            batch_size: B.
+            left_context: L, frames.
+            like: A tensor of the device and type wanted.
+
+        Returns:
+            Keys and values ``(B, L, D)``, convolution input ``(B, reach, D)``.
+        """
         size = self.attention.linear_k.out_features
         past = torch.zeros(batch_size, left_context, size, dtype=like.dtype, device=like.device)
         return BlockState(past, past, past.new_zeros(batch_size, self.reach, size))
@@ -82,7 +91,16 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState
     ) -> tuple[Tensor, BlockState]:
-        """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
+        """Process chunks; full context is one chunk that holds the utterance.
+
+        Args:
+            x: Chunks with their right context ``(B, K, S, D)``.
+            layout: Which of their frames exist, and what each may see.
+            state: What the frames before the first chunk left.
+
+        Returns:
+            Chunks ``(B, K, S, D)`` and the state after the last one.
+        """
         attended, (key, value) = self._attend(x, layout, state)
         x = x + attended
         x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))

@@ -40,7 +40,13 @@ class ChunkLayout:
 
     @classmethod
     def for_context(cls, context: Context, lengths: Tensor, max_length: int) -> ChunkLayout:
-        """Lay out whole utterances of ``lengths (B,)`` frames, padded to ``max_length``."""
+        """Lay out whole utterances.
+
+        Args:
+            context: Sizes in encoder frames; full context is one chunk.
+            lengths: Frames of each utterance ``(B,)``.
+            max_length: Frames of the padded batch.
+        """
         if context.chunk_size is None:
             chunk, left, right = max_length, 0, 0
         else:

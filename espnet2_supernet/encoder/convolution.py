@@ -39,7 +39,12 @@ class ChunkConvolution(nn.Module):
         self.pointwise_out = MaskedLinear(size, size)
 
     def forward(self, x: Tensor, layout: ChunkLayout, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Convolve chunks ``(B, K, S, D)``; ``past (B, reach, D)`` precedes the first one.
+        """Convolve chunks.
+
+        Args:
+            x: Chunks with their right context ``(B, K, S, D)``.
+            layout: Which of their frames exist.
+            past: Gated frames before the first chunk ``(B, reach, D)``.
 
         Returns:
             Chunks ``(B, K, S, D)`` and the past of the next call.

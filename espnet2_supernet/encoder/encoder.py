@@ -128,7 +128,12 @@ class SupernetEncoder(AbsEncoder):
     def encode_frames(
         self, frames: Tensor, lengths: Tensor, context: Context | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run the blocks of the active subnet over subsampled frames ``(B, T', D)``.
+        """Run the blocks of the active subnet over subsampled frames.
+
+        Args:
+            frames: Result of :meth:`subsample`, ``(B, T', D)``.
+            lengths: Their lengths ``(B,)``.
+            context: What each frame may see; full context when None.
 
         Returns:
             Frames ``(B, T', D)``, zero beyond each length, and the lengths ``(B,)``.
@@ -145,6 +150,10 @@ class SupernetEncoder(AbsEncoder):
 
     def init_state(self, context: Context, batch_size: int = 1) -> EncoderState:
         """State of a stream before its first sample.
+
+        Args:
+            context: Chunk, left and right context, in encoder frames.
+            batch_size: Streams that advance together.
 
         Raises:
             ConfigError: If the context is full: an utterance must end before it can be encoded.

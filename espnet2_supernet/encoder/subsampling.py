@@ -33,7 +33,7 @@ class StackSubsampling(nn.Module):
         self.linear = nn.Linear(input_size, output_size // FACTOR, bias=False)
 
     def init_state(self, batch_size: int) -> list[Tensor]:
-        """Nothing to remember."""
+        """Nothing to remember: an empty list."""
         return []
 
     def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -42,12 +42,15 @@ class StackSubsampling(nn.Module):
 
 
 class Conv2dSubsampling(nn.Module):
-    """Two causal 3x3 convolutions of stride two over time and frequency.
+    """Two 3x3 convolutions of stride two over time and frequency, causal in time (our choice).
 
     Args:
         input_size: Feature dimension F, at least 7.
         output_size: Model dimension D.
         channels: Channels of both convolutions.
+
+    Raises:
+        ConfigError: If there are fewer than 7 features.
     """
 
     def __init__(self, input_size: int, output_size: int, channels: int = 32) -> None:
@@ -61,12 +64,27 @@ class Conv2dSubsampling(nn.Module):
         self.linear = nn.Linear(channels * bands[2], output_size)
 
     def init_state(self, batch_size: int) -> list[Tensor]:
-        """The last input frame of each convolution: zeros before the first."""
+        """The last input frame of each convolution, zeros before the first.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            Per convolution ``(B, channels, 1, bands)``.
+        """
         weight = self.conv1.weight
         return [weight.new_zeros(batch_size, *shape) for shape in self.state_shapes]
 
     def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Map features ``(B, 4 n, F)`` to frames ``(B, n, D)``; state: one frame for each layer."""
+        """Map features to a fourth as many frames.
+
+        Args:
+            feats: Features ``(B, 4 n, F)``.
+            state: Result of :meth:`init_state` or of the last call.
+
+        Returns:
+            Frames ``(B, n, D)`` and the next state.
+        """
         x, next_state = feats[:, None], []
         for conv, last in zip((self.conv1, self.conv2), state, strict=True):
             x = torch.cat([last.to(x.dtype), x], dim=2)

@@ -64,7 +64,14 @@ class LogMelFrontend(AbsFrontend):
         return 1000.0 * (self.win_length - self.hop_length) / self.fs
 
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        """Frames in so many samples: whole windows only, but one for any sound at all."""
+        """Count frames: whole windows only, but one for any sound at all.
+
+        Args:
+            num_samples: Samples of each waveform ``(B,)``.
+
+        Returns:
+            Frames ``(B,)``.
+        """
         frames = 1 + (num_samples - self.win_length).div(self.hop_length, rounding_mode="floor")
         return frames.clamp(min=1) * (num_samples > 0)
 
@@ -127,7 +134,11 @@ class StreamingLogMel:
         return feats
 
     def finish(self) -> torch.Tensor:
-        """End of the sound: one padded frame if it was shorter than a window, else nothing."""
+        """End the sound and forget it.
+
+        Returns:
+            Features ``(1, F)`` of one padded window if all was shorter than one, else ``(0, F)``.
+        """
         feats = self.rest.new_zeros(0, self.frontend.n_mels)
         if self.rest.numel() and not self.started:
             feats = self.accept(self.rest.new_zeros(self.frontend.win_length - self.rest.numel()))
