@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from espnet2_supernet.atomic import atomic_path
+
 _NAMES = {
     "BatchBeamSearch": "nets.batch_beam_search",
     "BatchScorerInterface": "nets.scorer_interface",
@@ -147,8 +149,5 @@ def _write_empty_zip(path: Path) -> None:
     """Write a valid archive with one empty member, atomically; keep an existing valid one."""
     if path.exists() and zipfile.is_zipfile(path):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr(f"{path.stem}/README", "placeholder of espnet2_supernet\n")
-    os.replace(file.name, path)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(f"{path.stem}/README", "placeholder of espnet2_supernet\n")

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.data.audio import AudioRules, read_audio, write_audio
 from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
-from espnet2_supernet.data.files import atomic_path, write_lines
+from espnet2_supernet.data.files import write_lines
 from espnet2_supernet.data.journal import Journal, Outcome, source_stamp
 from espnet2_supernet.data.parallel import parallel_map
 from espnet2_supernet.errors import DataError

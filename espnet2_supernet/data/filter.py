@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
 from espnet2_supernet.data.dump import write_skipped
-from espnet2_supernet.data.files import atomic_path
 from espnet2_supernet.errors import DataError
 
 

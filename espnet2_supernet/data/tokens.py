@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.data.datadir import read_table
-from espnet2_supernet.data.files import atomic_path, read_lines, write_lines
+from espnet2_supernet.data.files import read_lines, write_lines
 from espnet2_supernet.errors import DataError
 
 BLANK, UNK, SOS_EOS, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"

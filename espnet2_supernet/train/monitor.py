@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.train.reporter import MASKS_FINAL
 
 PlotFunction = Callable[[Mapping[str, float], Path], None]
@@ -140,11 +140,7 @@ def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
         ``parameters``, ``nonzero``, ``prunable``, ``prunable_nonzero`` and ``bytes_dense_fp32``.
     """
     supernet: Any = model.supernet
-    inside = {id(parameter) for parameter in supernet.root.parameters()}
-    outside = sum(p.numel() for p in model.parameters() if id(p) not in inside)
-    counts = {key: int(value) for key, value in supernet.counts(name).items()}
-    counts["parameters"] += outside
-    counts["nonzero"] += outside
+    counts = supernet.counts(name, model)
     return {**counts, "bytes_dense_fp32": 4 * counts["parameters"]}
 
 
@@ -157,9 +153,8 @@ def write_subnets(model: torch.nn.Module, path: Path) -> None:
     """
     supernet: Any = model.supernet
     table = {name: count_weights(model, name) for name in supernet.subnets}
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
 def format_duration(seconds: float) -> str:
