@@ -6,19 +6,12 @@ import editdistance
 import torch
 from torch import Tensor
 
-WORD_BOUNDARY = "▁"  # sentencepiece's; ESPnet's character lists write <space>
+from espnet2_supernet.asr.text import tokens_to_text
 
 
-def tokens_to_text(tokens: list[str]) -> str:
-    """Join BPE pieces or characters to words.
-
-    >>> tokens_to_text(["▁HE", "LLO", "▁", "W"])
-    'HELLO W'
-    >>> tokens_to_text(["H", "I", "<space>", "A"])
-    'HI A'
-    """
-    text = "".join(tokens).replace("<space>", " ").replace(WORD_BOUNDARY, " ")
-    return " ".join(text.split())
+def _words(tokens: list[str]) -> str:
+    """Return the text of tokens with one blank between two words."""
+    return " ".join(tokens_to_text(tokens).split())
 
 
 def greedy_error_rates(
@@ -40,8 +33,8 @@ def greedy_error_rates(
     best = log_probs.argmax(dim=-1).cpu()
     for path, length, ids, count in zip(best, lengths, text.cpu(), text_lengths, strict=True):
         collapsed = torch.unique_consecutive(path[: int(length)]).tolist()
-        hyp = tokens_to_text([token_list[i] for i in collapsed if i != 0])
-        ref = tokens_to_text([token_list[i] for i in ids[: int(count)].tolist()])
+        hyp = _words([token_list[i] for i in collapsed if i != 0])
+        ref = _words([token_list[i] for i in ids[: int(count)].tolist()])
         errors["cer"] += editdistance.eval(ref, hyp)
         totals["cer"] += len(ref)
         errors["wer"] += editdistance.eval(ref.split(), hyp.split())

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet2_supernet.asr.text import tokens_to_text
 from espnet2_supernet.errors import ConfigError
-
-SPACE_SYMBOL = "<space>"  # ESPnet's stand-in for a blank in character token lists
-WORD_MARK = "\u2581"  # SentencePiece's mark of a word's beginning
 
 
 class TextDecoder:
@@ -56,11 +54,11 @@ def _joiner(
     if token_type is None:
         return None
     if token_type == "char":
-        return lambda tokens: "".join(" " if t == SPACE_SYMBOL else t for t in tokens)
+        return tokens_to_text
     if token_type == "word":
         return " ".join
     if token_type == "bpe" and bpemodel is None:
-        return lambda tokens: "".join(tokens).replace(WORD_MARK, " ").strip()
+        return lambda tokens: tokens_to_text(tokens).strip()
     return _espnet_tokenizer(token_type, bpemodel).tokens2text
 
 
