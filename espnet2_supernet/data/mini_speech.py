@@ -26,49 +26,24 @@ from espnet2_supernet.errors import DataError
 FS = 16000
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
-COMMANDS = (
-    "YES",
-    "NO",
-    "GO",
-    "STOP",
-    "LEFT",
-    "RIGHT",
-    "UP",
-    "DOWN",
-    "START",
-    "ENTER",
-    "ERASE",
-    "HELP",
-    "REPEAT",
-    "OPEN",
-    "CLOSE",
+COMMANDS = tuple(
+    "YES NO GO STOP LEFT RIGHT UP DOWN START ENTER ERASE HELP REPEAT OPEN CLOSE".split()
 )
+
+
+def _voices(language: str, variants: str) -> tuple[tuple[str, str], ...]:
+    return tuple((language, variant) for variant in variants.split())
+
+
 _US, _NYC, _RP = "en-us", "en-us-nyc", "en-gb-x-rp"
 VOICES: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
-        (_US, "m1"),
-        (_US, "m3"),
-        (_US, "m5"),
-        (_US, "m7"),
-        (_US, "f1"),
-        (_US, "f3"),
-        (_US, "f4"),
-        (_US, "Andy"),
-        (_US, "Annie"),
-        (_US, "Alicia"),
-        (_US, "Gene"),
-        (_US, "Lee"),
-        (_US, "linda"),
-        (_US, "max"),
-        (_US, "steph"),
-        (_US, "Michael"),
-        (_NYC, "m8"),
-        (_NYC, "f1"),
-        (_RP, "m3"),
-        (_RP, "f4"),
+        *_voices(_US, "m1 m3 m5 m7 f1 f3 f4 Andy Annie Alicia Gene Lee linda max steph Michael"),
+        *_voices(_NYC, "m8 f1"),
+        *_voices(_RP, "m3 f4"),
     ),
-    "dev": ((_US, "m4"), (_US, "f5"), (_US, "Mike"), (_US, "Andrea")),
-    "test": ((_US, "m2"), (_US, "f2"), (_US, "Denis"), (_US, "belinda"), (_NYC, "m6")),
+    "dev": _voices(_US, "m4 f5 Mike Andrea"),
+    "test": (*_voices(_US, "m2 f2 Denis belinda"), *_voices(_NYC, "m6")),
 }
 # Changes whenever the same seed would give other audio: old folders are then made anew.
 RECIPE_VERSION = 1
