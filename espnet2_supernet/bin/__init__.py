@@ -13,5 +13,5 @@ def run_main(main: Callable[[], object]) -> None:
     try:
         main()
     except SupernetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(map(str.strip, str(error).splitlines()))}", file=sys.stderr)
         sys.exit(1)

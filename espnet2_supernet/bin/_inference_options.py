@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from espnet2_supernet.bin._options import given_config, plain, read_yaml
 from espnet2_supernet.errors import ConfigError, check_keys
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ def make_parser(module: str, description: str | None) -> argparse.ArgumentParser
     parser.add_argument(
         "--print_config", action="store_true", help="print the options as YAML and stop"
     )
-    parser.add_argument("--log_level", default="WARNING", help="of the log on standard error")
+    parser.add_argument(
+        "--log_level",
+        type=str.upper,
+        default="WARNING",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        help="of the log on standard error",
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="0 or 1")
     parser.add_argument("--num_threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
@@ -87,7 +94,13 @@ def str2bool(value: str) -> bool:
 
 
 def _frames_or_full(value: str) -> int | str:
-    return value if value == "full" else int(value)
+    if value == "full":
+        return value
+    try:
+        return int(value)
+    except ValueError as error:
+        message = f"'{value}': a whole number of encoder frames, or 'full'"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def parse(parser: argparse.ArgumentParser, cmd: Sequence[str] | None) -> Namespace:
@@ -103,12 +116,10 @@ def parse(parser: argparse.ArgumentParser, cmd: Sequence[str] | None) -> Namespa
         ConfigError: If the file is missing, no mapping, or has an unknown key.
     """
     given = list(sys.argv[1:] if cmd is None else cmd)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    config = first.parse_known_args(given)[0].config
+    config = given_config(given)
     args = parser.parse_args([*(_from_file(parser, config) if config else []), *given])
     if args.print_config:
-        shown = {k: _plain(v) for k, v in vars(args).items() if k not in ("config", "print_config")}
+        shown = {k: plain(v) for k, v in vars(args).items() if k not in ("config", "print_config")}
         print(yaml.safe_dump(shown, sort_keys=False), end="")
         sys.exit(0)
     return args
@@ -116,12 +127,7 @@ def parse(parser: argparse.ArgumentParser, cmd: Sequence[str] | None) -> Namespa
 
 def _from_file(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     """Turn a YAML file into command-line arguments."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--config {path}: not YAML ({error})") from error
+    content = read_yaml(path)
     if content is None:
         return []
     if not isinstance(content, dict):
@@ -134,13 +140,6 @@ def _from_file(parser: argparse.ArgumentParser, path: Path) -> list[str]:
             if one is not None:
                 arguments.append(f"--{key}={one}")
     return arguments
-
-
-def _plain(value: Any) -> Any:
-    """Turn a parsed value into what YAML can say."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def context_wish(args: Namespace) -> dict[str, Any] | None:

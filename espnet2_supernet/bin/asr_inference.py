@@ -148,8 +148,8 @@ def run(args: Namespace, command: Sequence[str]) -> None:
         SupernetError: If something cannot be used, or utterances could not be decoded.
     """
     utterances = find_utterances(args)
-    if not args.piece_ms > 0:
-        raise ConfigError(f"--piece_ms {args.piece_ms}: must be positive")
+    if not 0 < args.piece_ms < float("inf"):
+        raise ConfigError(f"--piece_ms {args.piece_ms}: must be positive and finite")
     speech2text = load_speech2text(args, nbest=args.nbest)
     if args.mode == "streamed":
         speech2text.stream()  # refuse at once what cannot stream

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 from collections.abc import Sequence
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.errors import CheckpointError, DataError
+from espnet2_supernet.bin._options import given_config, read_yaml
+from espnet2_supernet.errors import CheckpointError, ConfigError, DataError, SupernetError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,6 +36,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     Raises:
         SupernetError: If the input cannot be used.
     """
+    config = given_config(cmd)
+    if config is not None and not isinstance(read_yaml(config), dict):
+        raise ConfigError(f"--config {config}: a mapping of options is expected; is it empty?")
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
     try:
@@ -47,6 +52,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
             f"{error.filename or 'output'}: disk full; the last checkpoint is intact, free some "
             "space and resume"
         ) from error
+    except Exception as error:  # another process failed: its traceback is in the message
+        told = re.findall(r"^espnet2_supernet\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
+        if not told:
+            raise
+        raise SupernetError(told[-1]) from error
 
 
 if __name__ == "__main__":

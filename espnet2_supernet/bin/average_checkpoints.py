@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
+from espnet2_supernet.bin._options import PrintConfig
 from espnet2_supernet.errors import CheckpointError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
     parser = argparse.ArgumentParser(
-        prog="average_checkpoints",
+        prog="python -m espnet2_supernet.bin.average_checkpoints",
         description="Average checkpoints of one training; masks must be equal.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
+    parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
         "--model_files", nargs="+", required=True, help="<N>epoch.pth files, oldest first"
     )
@@ -60,6 +64,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
         model, _ = SupernetASRTask.build_model_from_file(args.asr_train_config, files[-1])
         average = average_into(model, states)
+    bad = [key for key, value in average.items() if not bool(value.isfinite().all())]
+    if bad:
+        raise CheckpointError(
+            f"'{bad[0]}' of the average is not finite: a checkpoint is damaged or its training "
+            "diverged; take other epochs. Nothing was written"
+        )
     atomic_save(average, out)
     print(f"{out}: average of {len(files)} checkpoints")
 

@@ -184,8 +184,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
             f"max abs diff of encoder outputs {row.max_abs_diff:.2e}"
         )
     if args.output is not None:
-        with atomic_path(args.output) as temporary:
-            temporary.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        try:
+            with atomic_path(args.output) as temporary:
+                temporary.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        except OSError as error:
+            raise DataError(
+                f"--output {args.output}: cannot be written ({error.strerror})"
+            ) from error
     _verdict(rows, args.tolerance)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from espnet2_supernet.bin import _data_commands as commands
 from espnet2_supernet.bin import run_main
+from espnet2_supernet.bin._options import PrintConfig
 from espnet2_supernet.data.dump import AUDIO_FORMATS
 from espnet2_supernet.data.tokens import TOKEN_TYPES
 from espnet2_supernet.errors import DataError
@@ -30,6 +31,16 @@ def positive_int(value: str) -> int:
     raise argparse.ArgumentTypeError(f"'{value}': use a whole number above zero")
 
 
+def fraction(value: str) -> float:
+    """Read a number above 0, at most 1."""
+    try:
+        if 0 < float(value) <= 1:
+            return float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"'{value}': use a number above 0, at most 1")
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Build the parser of all subcommands."""
     parser = argparse.ArgumentParser(
@@ -46,6 +57,7 @@ def get_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
+        sub.add_argument("--print_config", action=PrintConfig)
         add_options(sub)
         sub.set_defaults(run=run)
     return parser
@@ -178,7 +190,7 @@ def _tokens_options(parser: argparse.ArgumentParser) -> None:
     add("--token_type", choices=TOKEN_TYPES, default="bpe", help="what a token is")
     add("--nbpe", type=positive_int, default=500, help="size of the token list, for bpe")
     add("--bpemode", choices=("unigram", "bpe"), default="unigram", help="sentencepiece model")
-    add("--character_coverage", type=float, default=1.0, help="characters that get a token")
+    add("--character_coverage", type=fraction, default=1.0, help="characters that get a token")
     add("--nlsyms", nargs="+", default=[], metavar="SYMBOL", help="symbols that stay whole")
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._utterances import read_utterances
+from espnet2_supernet.data.audio import AudioRules, read_audio
+from espnet2_supernet.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
     parser = argparse.ArgumentParser(
-        prog="prune_extract", description="Write one subnet as a stand-alone dense model."
+        prog="python -m espnet2_supernet.bin.prune_extract",
+        description="Write one subnet as a stand-alone dense model.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
+    parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument("--asr_train_config", help="config.yaml; default: beside the model file")
     parser.add_argument("--asr_model_file", required=True, help="Trained weights")
     parser.add_argument("--subnet", required=True, help="Name of the subnet")
@@ -55,6 +62,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         DataError: If ``--wav_scp`` cannot be read.
     """
     args = get_parser().parse_args(cmd)
+    if args.num_utts < 1:
+        raise ConfigError(f"--num_utts {args.num_utts}: at least 1")
     from espnet2_supernet.tasks import extraction
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
@@ -108,28 +117,13 @@ def _read(wav_scp: str, num_utts: int, rate: int) -> list[torch.Tensor]:
     """Read the first utterances of a list, waveforms (N,).
 
     Raises:
-        DataError: If the list or a sound cannot be read, or has another sampling rate.
+        DataError: If the list or a sound cannot be used.
     """
-    import soundfile
     import torch
 
-    try:
-        lines = Path(wav_scp).read_text(encoding="utf-8").splitlines()[: max(num_utts, 1)]
-    except OSError as error:
-        raise DataError(f"--wav_scp {wav_scp}: cannot read ({error.strerror})") from error
-    waveforms = []
-    for line in lines:
-        _, _, path = line.partition(" ")
-        try:
-            samples, found = soundfile.read(path.strip(), dtype="float32")
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{wav_scp}: {line!r}: cannot read the sound ({error})") from error
-        if found != rate or samples.ndim != 1:
-            raise DataError(f"{path}: must be mono at {rate} Hz, has {found} Hz")
-        waveforms.append(torch.from_numpy(samples))
-    if not waveforms:
-        raise DataError(f"--wav_scp {wav_scp}: is empty")
-    return waveforms
+    paths = list(read_utterances(Path(wav_scp)).values())[:num_utts]
+    rules = AudioRules(fs=rate)
+    return [torch.from_numpy(read_audio(path, rules).samples) for path in paths]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
+from espnet2_supernet.bin._options import PrintConfig
 from espnet2_supernet.bin.score import add_bootstrap_arguments, command_line
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.pairs import compare
@@ -30,6 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
         "--expdir", type=Path, nargs="+", required=True, help="experiments, one table for all"
     )

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
+from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.report.files import remove
 from espnet2_supernet.report.sclite import HOW_TO_GET
 from espnet2_supernet.report.scoring import (
     SCORERS,
@@ -34,6 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument("--ref", type=Path, required=True, help="'text' of the test set")
     parser.add_argument("--hyp", type=Path, required=True, help="'text' of the decode")
     parser.add_argument("--utt2spk", type=Path, required=True, help="'utt2spk' of the test set")
@@ -110,7 +113,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     method = Bootstrap(args.bootstrap_unit, args.bootstrap_resamples, args.seed)
     folders = {name: args.out / f"score_{name}" for name in args.token_types}
     for folder in folders.values():  # a failed run must not leave the last one's figures
-        (folder / SUMMARY).unlink(missing_ok=True)
+        remove(folder / SUMMARY)
     transcripts = read_transcripts(args.ref, args.hyp, args.utt2spk)
     program = choose_scorer(args.scorer)
     if program is None and args.scorer == "auto":

@@ -42,7 +42,7 @@ class AudioRules:
         Raises:
             DataError: If a value is out of range.
         """
-        if (self.fs is not None and self.fs <= 0) or self.max_duration <= 0:
+        if (self.fs is not None and self.fs <= 0) or not self.max_duration > 0:
             raise DataError("fs and max_duration must be positive")
         if self.channel not in ("error", "mix") and not self.channel.isdecimal():
             raise DataError(f"channel '{self.channel}': use 'error', 'mix' or a channel number")

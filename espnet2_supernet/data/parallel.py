@@ -6,9 +6,12 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from espnet2_supernet.errors import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +35,9 @@ def parallel_map(
 
     Yields:
         Results in the order of ``items``, each as soon as it and its forerunners are there.
+
+    Raises:
+        DataError: If a worker process was killed.
     """
     terminal = sys.stderr.isatty()
     if items and not terminal:
@@ -52,5 +58,11 @@ def _results(
     # Not "fork": the caller may hold threads of numpy or torch.
     context = multiprocessing.get_context("spawn")
     share = max(1, min(8, len(items) // (4 * nj)))
-    with ProcessPoolExecutor(min(nj, len(items)), mp_context=context) as pool:
-        yield from pool.map(function, items, chunksize=share)
+    try:
+        with ProcessPoolExecutor(min(nj, len(items)), mp_context=context) as pool:
+            yield from pool.map(function, items, chunksize=share)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process was killed (out of memory?); run again with a smaller --nj, what is "
+            "done is kept"
+        ) from error

@@ -49,8 +49,10 @@ class DecodeOptions:
                 raise ConfigError(f"{name}: a whole number of at least 1, not {value!r}")
         if self.max_symbols is not None and self.max_symbols < 1:
             raise ConfigError(f"max_symbols: at least 1, not {self.max_symbols!r}")
-        if not self.lm_weight >= 0:
+        if not 0 <= self.lm_weight < float("inf"):
             raise ConfigError(f"lm_weight: a number of at least 0, not {self.lm_weight!r}")
+        if not abs(self.length_bonus) < float("inf"):
+            raise ConfigError(f"length_bonus: a finite number, not {self.length_bonus!r}")
         if self.search == "greedy" and (self.lm_weight > 0 or self.length_bonus or self.nbest > 1):
             raise ConfigError("a language model, length_bonus or nbest > 1 needs search: beam")
 

@@ -11,7 +11,7 @@ from typing import Any
 from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.report.align import check_counts, count_errors
 from espnet2_supernet.report.counts import Counts, sum_counts
-from espnet2_supernet.report.files import write_atomic
+from espnet2_supernet.report.files import remove, write_atomic
 from espnet2_supernet.report.sclite import HOW_TO_GET, find_sclite, run_sclite
 from espnet2_supernet.report.sclite_table import render_tables
 from espnet2_supernet.report.significance import Bootstrap, Interval, bootstrap_interval
@@ -143,7 +143,7 @@ def score_set(
         DataError: If the transcripts cannot be scored, or sclite and the oracle disagree.
         SupernetError: If sclite fails.
     """
-    (folder / SUMMARY).unlink(missing_ok=True)
+    remove(folder / SUMMARY)
     names = trn_ids(dict(sorted(transcripts.speakers.items())))
     counts = _count(transcripts, folder, token_type, program, names)
     speakers = {key: transcripts.speakers[key] for key in names}

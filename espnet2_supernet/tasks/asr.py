@@ -21,6 +21,11 @@ from espnet2.utils.types import str2bool
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
 from espnet2_supernet.tasks import loading, validation
+from espnet2_supernet.tasks.training_data import (
+    check_training_data,
+    checked_sounds,
+    sampling_rate,
+)
 from espnet2_supernet.train.checkpoint import check_same_model
 from espnet2_supernet.train.trainer import SupernetTrainer
 
@@ -94,11 +99,19 @@ class SupernetASRTask(ASRTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train, or collect statistics, in this process; the options are ESPnet's and ours."""
+        """Train, or collect statistics, in this process; the options are ESPnet's and ours.
+
+        Raises:
+            SupernetError: If the configuration, the data or a checkpoint cannot be used.
+        """
+        validation.check_token_list(args)
+        validation.check_options(args)
+        check_training_data(args)
         if getattr(args, "onednn_matmul", False):
             # "bf16" allows oneDNN; without AMX it still computes in float32
             torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
-        super().main_worker(args)
+        with checked_sounds(sampling_rate(args)):
+            super().main_worker(args)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
@@ -122,7 +135,13 @@ class SupernetASRTask(ASRTask):
             raise ConfigError(f"supernet_conf: --model {args.model} has no subnets; use supernet")
         validation.check_token_list(args)
         validation.check_blocks(args, cls.class_choices_list)
-        return super().build_model(args)
+        try:
+            return super().build_model(args)
+        except (TypeError, EOFError) as error:  # a value of another type; an empty stats_file
+            raise ConfigError(
+                f"the model cannot be built ({error}); check the types of the values in "
+                "encoder_conf, frontend_conf, model_conf, and normalize_conf.stats_file"
+            ) from error
 
     @classmethod
     def build_model_from_file(

@@ -16,6 +16,7 @@ from espnet2_supernet.train.checkpoint import load_strictly, load_weights
 
 # Files that a configuration names relative to the folder of the recipe.
 _FILE_OPTIONS = ("bpemodel", "non_linguistic_symbols")
+_NEEDED_OPTIONS = ("model_conf", "model", "encoder", "frontend", "token_list", "normalize")
 
 
 def read_config(config_file: str | Path | None, model_file: str | Path | None) -> tuple[Path, dict]:
@@ -40,10 +41,13 @@ def read_config(config_file: str | Path | None, model_file: str | Path | None) -
         options = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
-    if not isinstance(options, dict) or "model_conf" not in options:
+    if not isinstance(options, dict):
         raise ConfigError(f"{path}: not a config.yaml of a trained model")
+    missing = [name for name in _NEEDED_OPTIONS if name not in options]
+    if missing:
+        raise ConfigError(f"{path}: not a config.yaml of a trained model ('{missing[0]}' missing)")
     return path, options
 
 

@@ -8,14 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from espnet2.asr.ctc import CTC
+from espnet2.samplers.build_batch_sampler import BATCH_TYPES
+from espnet2.tasks.abs_task import optim_classes, scheduler_classes
 from espnet2.train.class_choices import ClassChoices
 
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.train.checkpoint import load_weights
 
 # What ESPnet's ASRTask.build_model passes itself; a user cannot.
-_GIVEN = {
+_GIVEN: dict[str, set[str]] = {
     "encoder": {"input_size"},
+    "ctc": {"odim", "encoder_output_size"},
+    "preprocessor": set(
+        "train token_type token_list bpemodel non_linguistic_symbols text_cleaner g2p_type rir_scp "
+        "rir_apply_prob noise_scp noise_apply_prob noise_db_range short_noise_thres "
+        "speech_volume_normalize aux_task_names use_lang_prompt use_nlp_prompt".split()
+    ),
     "postencoder": {"input_size"},
     "decoder": {"vocab_size", "encoder_output_size"},
     "model": {
@@ -32,7 +43,6 @@ _GIVEN = {
         "joint_network",
     },
 }
-_UNCHECKED = {"preprocessor"}
 
 
 def check_blocks(args: argparse.Namespace, tables: list[ClassChoices]) -> None:
@@ -48,7 +58,7 @@ def check_blocks(args: argparse.Namespace, tables: list[ClassChoices]) -> None:
     for table in tables:
         choice = getattr(args, table.name, None)
         conf = getattr(args, f"{table.name}_conf", None) or {}
-        if choice is None or table.name in _UNCHECKED:
+        if choice is None:
             continue
         where = f"{table.name}_conf"
         if not isinstance(conf, Mapping):
@@ -56,6 +66,7 @@ def check_blocks(args: argparse.Namespace, tables: list[ClassChoices]) -> None:
         if choice not in table.classes:
             check_keys([choice], table.classes, table.name)
         check_call(table.classes[choice], conf, where, _GIVEN.get(table.name, set()))
+    check_call(CTC, getattr(args, "ctc_conf", None) or {}, "ctc_conf", _GIVEN["ctc"])
 
 
 def check_call(
@@ -86,6 +97,33 @@ def check_call(
     missing = sorted(required - given - set(conf))
     if missing:
         raise ConfigError(f"{where}: '{missing[0]}' is missing ({class_.__name__} needs it)")
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Check the options of training that ESPnet would refuse late, or with a traceback.
+
+    Args:
+        args: Training options.
+
+    Raises:
+        ConfigError: Naming the option, and the nearest valid value or key.
+        CheckpointError: If a file of ``init_param`` cannot be read.
+    """
+    check_keys([args.optim], optim_classes, "optim")
+    if args.scheduler is not None:
+        check_keys([args.scheduler], scheduler_classes, "scheduler")
+        scheduler = scheduler_classes[args.scheduler]
+        check_call(scheduler, args.scheduler_conf or {}, "scheduler_conf", {"optimizer"})
+    check_keys([args.batch_type], BATCH_TYPES, "batch_type")
+    for name in ("batch_size", "max_epoch", "accum_grad"):
+        if getattr(args, name) < 1:
+            raise ConfigError(f"{name}: a whole number of at least 1, not {getattr(args, name)}")
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise ConfigError(f"ngpu: {args.ngpu}, but this machine has no usable GPU; use --ngpu 0")
+    if args.token_type == "bpe" and not (args.bpemodel and Path(args.bpemodel).is_file()):
+        raise ConfigError(f"bpemodel: {args.bpemodel}: no such file; token_type bpe needs it")
+    for name in args.init_param or []:
+        load_weights(str(name).split(":")[0])  # raises if it cannot be read
 
 
 def merge_supernet_conf(args: argparse.Namespace) -> SupernetConfig:
@@ -152,7 +190,10 @@ def check_token_list(args: argparse.Namespace) -> None:
     if isinstance(tokens, str):
         if not Path(tokens).is_file():
             raise ConfigError(f"token_list: {tokens}: no such file")
-        tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
+        try:
+            tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"token_list: {tokens}: not UTF-8 text") from error
     tokens = [token.rstrip() for token in tokens]
     where = f"token_list: {args.token_list}" if isinstance(args.token_list, str) else "token_list"
     if len(tokens) < 3 or tokens[0] != "<blank>" or tokens[-1] != "<sos/eos>":

@@ -138,8 +138,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> dict[str, torch.Tenso
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of an error message, shortened."""
-    text = str(error).splitlines()[0] if str(error) else ""
+    """Return the first sentence of an error message, shortened."""
+    text = str(error).splitlines()[0].split(". ")[0] if str(error) else ""
     return f"{type(error).__name__}: {text[:120]}"
 
 

@@ -56,6 +56,8 @@ def test_help_shows_defaults(name, capsys):
         ["an4", "--corpus", "x", "--part", "true"],
         ["format", "--in", "x"],
         ["format", "--in", "x", "--out", "y", "--nj", "0"],
+        ["tokens", "--text", "x", "--out", "y", "--character_coverage", "nan"],
+        ["tokens", "--text", "x", "--out", "y", "--character_coverage", "2"],
     ],
 )
 def test_a_typo_is_an_error(cmd, capsys):

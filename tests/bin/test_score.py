@@ -90,3 +90,10 @@ def test_help():
     done = run(["--help"])
     assert done.returncode == 0
     assert "--bootstrap_unit" in done.stdout
+
+
+def test_an_output_below_a_file_is_an_error(arguments, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SupernetError, match="file/score_wer.*cannot be written"):
+        main([*arguments, "--scorer", "python", "--out", f"{tmp_path}/file"])
+    assert (tmp_path / "file").read_text() == "kept"
