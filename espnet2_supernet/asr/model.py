@@ -107,10 +107,12 @@ class SupernetASRModel(ESPnetASRModel):
     def extract_features(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms ``(B, N)`` to normalised features ``(B, T, F)``, augmented in training."""
         feats, lengths = self._extract_feats(speech, speech_lengths)
-        if self.specaug is not None and self.training:
-            feats, lengths = self.specaug(feats, lengths)
         if self.normalize is not None:
             feats, lengths = self.normalize(feats, lengths)
+        # After the normalisation, unlike ESPnet: SpecAugment fills with 0, which is the mean only
+        # here; before, it is a sound two standard deviations louder than speech.
+        if self.specaug is not None and self.training:
+            feats, lengths = self.specaug(feats, lengths)
         return feats, lengths
 
     def encode_features(

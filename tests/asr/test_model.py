@@ -131,6 +131,19 @@ def test_features_are_augmented_once_for_all_subnets():
     assert len(calls) == 1
 
 
+def test_masked_features_hold_the_mean():
+    class Shift(torch.nn.Module):
+        def forward(self, x, lengths):
+            return x + 100.0, lengths
+
+    specaug = SpecAug(
+        apply_time_warp=False, apply_time_mask=False, freq_mask_width_range=(5, 6), num_freq_mask=1
+    )
+    model = make_model(specaug=specaug, normalize=Shift())
+    feats, _ = model.extract_features(torch.randn(1, 8000), torch.tensor([8000]))
+    assert int((feats[0] == 0).all(dim=0).sum()) == 5
+
+
 def test_validation_reports_error_rates_of_every_subnet():
     model = make_model().eval()
     with torch.no_grad():
