@@ -6,12 +6,12 @@ import editdistance
 import torch
 from torch import Tensor
 
-from espnet2_supernet.asr.text import tokens_to_text
+from espnet2_supernet.asr.text import SPACE, WORD_MARK, tokens_to_text
 
 
-def _words(tokens: list[str]) -> str:
+def _words(tokens: list[str], joint: str) -> str:
     """Return the text of tokens with one blank between two words."""
-    return " ".join(tokens_to_text(tokens).split())
+    return " ".join(tokens_to_text([token + joint for token in tokens]).split())
 
 
 def greedy_error_rates(
@@ -30,11 +30,13 @@ def greedy_error_rates(
         ``{"cer": ..., "wer": ...}`` as fractions; errors over reference length of the batch.
     """
     errors, totals = {"cer": 0, "wer": 0}, {"cer": 0, "wer": 0}
+    # Where no token marks a word's edge, each token is a word
+    joint = "" if any(t == SPACE or t.startswith(WORD_MARK) for t in token_list) else " "
     best = log_probs.argmax(dim=-1).cpu()
     for path, length, ids, count in zip(best, lengths, text.cpu(), text_lengths, strict=True):
         collapsed = torch.unique_consecutive(path[: int(length)]).tolist()
-        hyp = _words([token_list[i] for i in collapsed if i != 0])
-        ref = _words([token_list[i] for i in ids[: int(count)].tolist()])
+        hyp = _words([token_list[i] for i in collapsed if i != 0], joint)
+        ref = _words([token_list[i] for i in ids[: int(count)].tolist()], joint)
         errors["cer"] += editdistance.eval(ref, hyp)
         totals["cer"] += len(ref)
         errors["wer"] += editdistance.eval(ref.split(), hyp.split())

@@ -122,8 +122,18 @@ def check_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"ngpu: {args.ngpu}, but this machine has no usable GPU; use --ngpu 0")
     if args.token_type == "bpe" and not (args.bpemodel and Path(args.bpemodel).is_file()):
         raise ConfigError(f"bpemodel: {args.bpemodel}: no such file; token_type bpe needs it")
+    _check_criteria(args)
     for name in args.init_param or []:
         load_weights(str(name).split(":")[0])  # raises if it cannot be read
+
+
+def _check_criteria(args: argparse.Namespace) -> None:
+    """Refuse to rank epochs by a statistic that is never reported: nothing would be averaged."""
+    known = ["loss", "acc"]  # acc: in ESPnet's default, skipped where a model has none
+    for subnet in SupernetConfig.parse(getattr(args, "supernet_conf", None)).subnets:
+        known += [f"{kind}_{subnet}" for kind in ("loss", "loss_ctc", "loss_rnnt", "cer", "wer")]
+    for _phase, statistic, *_ in args.best_model_criterion:
+        check_keys([statistic], known, "best_model_criterion")
 
 
 def merge_supernet_conf(args: argparse.Namespace) -> SupernetConfig:

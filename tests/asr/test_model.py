@@ -219,5 +219,8 @@ def test_more_tokens_than_frames_counts_zero():
 def test_error_rates():
     path = torch.tensor([[2, 2, 0, 2, 3, 3]])  # A A B
     log_probs = torch.nn.functional.one_hot(path, 6).float()
-    args = (torch.tensor([6]), torch.tensor([[2, 3, 0]]), torch.tensor([2]), TOKENS)
-    assert greedy_error_rates(log_probs, *args) == {"cer": 0.5, "wer": 1.0}
+    args = (torch.tensor([6]), torch.tensor([[2, 3, 0]]), torch.tensor([2]))
+    chars = ["<blank>", "<unk>", "A", "B", "<space>", "<sos/eos>"]
+    assert greedy_error_rates(log_probs, *args, chars) == {"cer": 0.5, "wer": 1.0}
+    # words as tokens: one inserted among two
+    assert greedy_error_rates(log_probs, *args, TOKENS)["wer"] == 0.5

@@ -23,6 +23,10 @@ def options(tiny_corpus, tmp_path, **changes):
             "scheduler_conf: unknown key 'warmup'; did you mean 'warmup_steps'",
         ),
         ({"batch_type": "unsortedd"}, "batch_type: unknown key.*did you mean 'unsorted'"),
+        (
+            {"best_model_criterion": [["valid", "cer_devise", "min"]]},
+            "best_model_criterion: unknown key 'cer_devise'; did you mean 'cer_device'",
+        ),
         ({"batch_size": 0}, "batch_size: a whole number of at least 1"),
         ({"max_epoch": 0}, "max_epoch: a whole number of at least 1"),
         ({"accum_grad": 0}, "accum_grad: a whole number of at least 1"),

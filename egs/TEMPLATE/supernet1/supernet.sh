@@ -196,6 +196,7 @@ stage_5() {
     once "${token_dir}/.done" "${raw}/${train_set}/text" "${token_dir}/tokens.txt" \
         bin data tokens --text "${raw}/${train_set}/text" --out "${token_dir}" \
         --token_type "${token_type}" "${extra[@]}"
+    bin data validate --in "${raw}/${train_set}" "${raw}/${valid_set}" "${token_options[@]}"
 }
 
 # One job per 5000 utterances (a job takes 10 s to start), each with its part of both sets.
