@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from espnet2.train.reporter import Reporter
 
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.averaging import average_state_dicts
 from espnet2_supernet.train.checkpoint import atomic_save, load_weights, replace_link
 
@@ -42,10 +43,10 @@ def average_nbest_models(
 
     Raises:
         CheckpointError: If a file cannot be read or written.
-        NotImplementedError: If ``use_deepspeed``.
+        ConfigError: If ``use_deepspeed``.
     """
     if use_deepspeed:
-        raise NotImplementedError("SupernetTrainer does not run under DeepSpeed")
+        raise ConfigError("use_deepspeed: SupernetTrainer does not run under DeepSpeed")
     wanted = [nbest] if isinstance(nbest, int) else sorted(nbest)
     ending = f"{suffix}.pth" if suffix else "pth"
     for phase, key, mode in best_model_criterion:
