@@ -16,10 +16,10 @@ LEVELS = 256
 class Dropout(nn.Module):
     """Inverted dropout; on a CPU one random byte decides about each number.
 
-    Torch draws a random word for every element, which on one core of an EPYC took longer than the
-    matrix product before it (``tests/benchmarks/bench_dropout.py``). Eight bytes of one 64-bit
-    draw serve eight elements; the rate is therefore rounded to a multiple of 1/256 there (our
-    choice). Other devices use torch's own dropout.
+    Torch draws a random word for every element, which on one core of an EPYC takes more than half
+    as long as the linear layer before it (``tests/benchmarks/bench_dropout.py``). Here
+    the eight bytes of one 64-bit draw serve eight elements, so that the rate is rounded to a
+    multiple of 1/256 (our choice). Other devices use torch's own dropout.
 
     Args:
         rate: Probability of a zero, from 0 to below 1.
