@@ -110,7 +110,7 @@ class SupernetASRModel(ESPnetASRModel):
         if self.normalize is not None:
             feats, lengths = self.normalize(feats, lengths)
         # After the normalisation, unlike ESPnet: SpecAugment fills with 0, which is the mean only
-        # here; before, it is a sound two standard deviations louder than speech.
+        # here; before, it lies one to 2.6 standard deviations above the mean of AN4's bands.
         if self.specaug is not None and self.training:
             feats, lengths = self.specaug(feats, lengths)
         return feats, lengths
