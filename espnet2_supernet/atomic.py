@@ -10,13 +10,15 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends well.
 
-    A reader sees the old file or the complete new one; on an error the old file stays.
+    A reader sees the old file or the complete new one; on an error the old file stays. A kill
+    leaves at most a hidden file, see :func:`remove_leftovers`.
 
     Args:
         path: The file to write; its folder is made if needed.
+        durable: Flush file and folder to the disk, so that a power cut is survived, too.
 
     Yields:
         A path in the same folder, with the same suffix (audio writers look at it).
@@ -32,8 +34,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        if durable:
+            _flush(temporary)
         os.replace(temporary, path)
+        if durable:
+            _flush(path.parent)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def remove_leftovers(folder: Path, suffix: str) -> None:
+    """Remove what killed writers of :func:`atomic_path` left in a folder.
+
+    Args:
+        folder: Only its own files, not those of folders below it.
+        suffix: Suffix of the files that were being written, e.g. ``.pth``.
+    """
+    for leftover in folder.glob(f".*{suffix}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.errors import DataError
 
 
@@ -62,17 +61,11 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         DataError: If it cannot be written (a full disk, say); the old file stays.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # its folder may be none
-            temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:

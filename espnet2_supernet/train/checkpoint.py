@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.errors import CheckpointError
 
 # Options that decide which tensors a model has and what they mean.
@@ -50,31 +51,16 @@ def atomic_save(obj: object, path: str | Path) -> None:
         CheckpointError: If the file cannot be written (disk full, no permission, ...).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with atomic_path(path, durable=True) as temporary, open(temporary, "wb") as file:
             torch.save(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns OSError into RuntimeError
-        temporary.unlink(missing_ok=True)
         kept = "the previous file is intact" if path.exists() else "nothing was written"
         reason = _root_cause(error)
         raise CheckpointError(
             f"{path}: cannot write the checkpoint ({reason}); {kept}. "
             "Free some space or mend the folder, then resume"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a rename to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _root_cause(error: BaseException) -> str:

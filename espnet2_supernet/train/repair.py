@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from espnet2_supernet.atomic import remove_leftovers
 from espnet2_supernet.train.checkpoint import atomic_save, replace_link
 
 
@@ -28,8 +29,7 @@ def repair_links(output_dir: Path, model: torch.nn.Module, epoch: int) -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         if torch.distributed.get_rank() != 0:
             return
-    for leftover in output_dir.glob(".*.pth.tmp"):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(output_dir, ".pth")
     path = output_dir / f"{epoch}epoch.pth"
     if epoch > 0 and not path.exists():
         logging.warning(f"{path} is missing: written again from checkpoint.pth")

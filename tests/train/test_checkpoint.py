@@ -39,7 +39,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch, where
     if where == "write":
         monkeypatch.setattr(torch, "save", full)
     else:
-        monkeypatch.setattr(f"espnet2_supernet.train.checkpoint.os.{where}", full)
+        monkeypatch.setattr(f"espnet2_supernet.atomic.os.{where}", full)
     with pytest.raises(CheckpointError, match=r"checkpoint\.pth.*disk full.*previous.*intact"):
         atomic_save({"w": torch.zeros(2)}, path)
     monkeypatch.undo()

@@ -102,10 +102,10 @@ def test_the_epoch_that_a_kill_left_without_file_is_restored(left_alone, tiny_co
     cmd = ["--config", str(config), "--output_dir", str(out), "--resume", "true"]
     stop_after(3, cmd)
     (out / "3epoch.pth").unlink()  # as if killed between checkpoint.pth and 3epoch.pth
-    (out / ".3epoch.pth.tmp").write_bytes(b"half")
+    (out / ".3epoch.k1ll3d.pth").write_bytes(b"half")
     asr_train.main(cmd)
     assert_same_models(left_alone / "exp", out)
-    assert not list(out.glob(".*.tmp"))
+    assert not list(out.glob(".*.pth"))
 
 
 def stop_after(epochs: int, cmd: list[str]) -> None:
