@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,17 +17,16 @@ from torch.nn import functional
 
 from espnet2_supernet.asr.checks import check_losses, checked_encoder
 from espnet2_supernet.asr.joint_step import JointStep
-from espnet2_supernet.asr.losses.sequential import sequential_backward
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
 from espnet2_supernet.errors import ConfigError
-from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.joint import JointTraining
+from espnet2_supernet.supernet.sampling import Draw
 from espnet2_supernet.supernet.subnet import Subnet
-from espnet2_supernet.supernet.supernet import Supernet
 
 
-class SupernetASRModel(ESPnetASRModel):
+class SupernetASRModel(JointTraining, ESPnetASRModel):
     """CTC and/or RNN-T model over a supernet encoder.
 
     The loss of a step is the weighted sum over the subnets drawn for it; each subnet's own loss
@@ -56,6 +55,8 @@ class SupernetASRModel(ESPnetASRModel):
     Raises:
         ConfigError: If the parts do not fit each other.
     """
+
+    _extract_feats: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # ESPnet's
 
     def __init__(
         self,
@@ -96,11 +97,7 @@ class SupernetASRModel(ESPnetASRModel):
                 vocab_size, encoder.output_size(), transducer or {}
             )
         self.ctc_weight, self.max_lattice_cells = ctc_weight, max_lattice_cells
-        self.supernet_config = SupernetConfig.parse(supernet_conf)
-        self.supernet = Supernet(encoder, self.supernet_config)
-        self.pruner = self.supernet.pruner(self)
-        # Batches seen in training: seeds the draw of contexts and subnets, on all ranks alike
-        self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
+        self.add_supernet(encoder, supernet_conf)
         if self.supernet_config.distillation.weight > 0 and self.ctc is None:
             raise ConfigError("supernet_conf.distillation needs a CTC head: model_conf.ctc_weight")
 
@@ -172,20 +169,14 @@ class SupernetASRModel(ESPnetASRModel):
         predicted = self._predict(text)
         step = JointStep(lengths, text, text_lengths)
         passes = [partial(self._subnet_loss, step, *row) for row in self._plan()]
-        loss = self._sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
+        loss = self.sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
         step.stats["loss"] = loss.detach()
         batch_size = torch.tensor(speech.size(0), device=loss.device)
         return force_gatherable((loss, step.stats, batch_size), loss.device)
 
-    def _plan(self) -> list[tuple[Subnet, Context, float]]:
-        if not self.training:
-            weights = self.supernet_config.loss_weights
-            subnets = self.supernet.subnets.values()
-            return [(subnet, subnet.context, weights[subnet.name]) for subnet in subnets]
-        plan = self.supernet.sample_subnets(int(self.num_batches))
-        self.num_batches += 1
+    def _plan(self) -> list[Draw]:
         # the teacher first: its posteriors are the students' targets
-        return sorted(plan, key=lambda row: row[0].name != self._teacher_name())
+        return sorted(self.draw_subnets(), key=lambda row: row[0].name != self._teacher_name())
 
     def _teacher_name(self) -> str:
         return self.supernet_config.distillation.teacher or next(iter(self.supernet.subnets))
@@ -196,13 +187,6 @@ class SupernetASRModel(ESPnetASRModel):
             return None
         self.predictor.set_device(text.device)
         return self.predictor(functional.pad(text, (1, 0), value=self.blank_id))
-
-    def _sum_losses(
-        self, passes: Sequence[Callable[..., Tensor]], shared: tuple[Tensor, ...]
-    ) -> Tensor:
-        if self.training and self.supernet_config.sequential_backward:
-            return sequential_backward(passes, shared, self.parameters())
-        return torch.stack([one(*shared) for one in passes]).sum()
 
     def _subnet_loss(
         self,

@@ -4,8 +4,8 @@ A subnet is a :class:`Context` (how far attention and convolution may look) and 
 weights exist). Everything is an operation on the table: activate a row, sample rows to train,
 prune a row, extract a row, count a row.
 
-Reading order: ``context``, ``subnet``, ``supernet``, ``sampling``, ``norm``, ``extraction``;
-``table`` and ``config`` read YAML.
+Reading order: ``context``, ``subnet``, ``supernet``, ``sampling``, ``joint``, ``sequential``,
+``norm``, ``extraction``; ``table`` and ``config`` read YAML.
 
 Example:
     >>> import torch

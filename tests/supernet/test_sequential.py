@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from espnet2_supernet.asr.losses.sequential import sequential_backward
 from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.supernet.sequential import sequential_backward
 
 
 @pytest.fixture(autouse=True)
