@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ class EpochMonitor:
     """Collects and shows the state of a supernet at the end of each epoch.
 
     Args:
-        model: The model with ``supernet`` and ``pruner``; not wrapped for data parallelism.
+        model: The model with ``supernet`` and ``pruner``, and perhaps ``epoch_warnings``, which
+            judges the statistics of a validation; not wrapped for data parallelism.
         output_dir: Folder of the experiment.
         max_epoch: Last epoch.
         is_main: Whether this process writes files and prints (rank 0).
@@ -66,7 +68,7 @@ class EpochMonitor:
         return stats
 
     def epoch_done(self, epoch: int, stats: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write ``subnets.json``, the plots, and one line of progress.
+        """Write ``subnets.json``, the plots, one line of progress, and the model's warnings.
 
         Args:
             epoch: Epoch that has just been validated.
@@ -80,6 +82,10 @@ class EpochMonitor:
         if self.plot is not None and self.pruner is not None:
             self._plot_layers()
         self.say(self._line(epoch, stats))
+        warnings: Any = getattr(self.model, "epoch_warnings", None)
+        for message in warnings(stats.get("valid", {})) if warnings is not None else []:
+            logging.warning(message)
+            self.say(f"warning: {message}")
 
     def say(self, line: str) -> None:
         """Print a line of progress and keep it in ``progress.log``."""
@@ -111,8 +117,13 @@ class EpochMonitor:
                 fields.append(f"loss {_number(valid[f'loss_{name}'])}")
             if f"cer_{name}" in valid:
                 fields.append(f"CER {100 * float(valid[f'cer_{name}']):.1f} %")
+            if f"accuracy_{name}" in valid:
+                fields.append(f"accuracy {100 * float(valid[f'accuracy_{name}']):.1f} %")
             if fields:
                 parts.append(f"{name}: {', '.join(fields)}")
+        codes = [f"{float(v):.1f}" for k, v in valid.items() if k.startswith("code_perplexity_")]
+        if codes:
+            parts.append(f"code perplexity {', '.join(codes)}")
         sparsity = [
             f"{key[len('sparsity_') :]} {100 * value:.1f} %"
             for key, value in valid.items()

@@ -1,0 +1,36 @@
+"""Checks of the numbers that a pre-training is configured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from espnet2_supernet.errors import ConfigError
+
+
+def check_numbers(
+    num_negatives: int,
+    logit_temp: float,
+    loss_weights: Sequence[float],
+    feature_grad_mult: float,
+) -> None:
+    """Refuse values of ``model_conf`` out of range.
+
+    Args:
+        num_negatives: See :class:`SupernetSSLModel`.
+        logit_temp: Likewise.
+        loss_weights: Likewise.
+        feature_grad_mult: Likewise.
+
+    Raises:
+        ConfigError: Naming the key.
+    """
+    if num_negatives < 1:
+        raise ConfigError(f"model_conf.num_negatives: at least 1, got {num_negatives}")
+    if logit_temp <= 0:
+        raise ConfigError(f"model_conf.logit_temp: above 0, got {logit_temp}")
+    if len(loss_weights) != 2 or min(loss_weights) < 0:
+        raise ConfigError(
+            f"model_conf.loss_weights: write [diversity, feature penalty], got {loss_weights}"
+        )
+    if not 0 < feature_grad_mult <= 1:
+        raise ConfigError(f"model_conf.feature_grad_mult: in (0, 1], got {feature_grad_mult}")

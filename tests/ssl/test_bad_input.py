@@ -1,0 +1,72 @@
+"""Awkward batches and bad values."""
+
+import pytest
+import torch
+
+from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.features.log_mel import LogMelFrontend
+from espnet2_supernet.ssl.model import SupernetSSLModel
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param((2500, 2500), id="shorter than a span"),
+        pytest.param((24000, 1000), id="one shorter than a frame"),
+        pytest.param((24000,), id="one utterance"),
+        pytest.param((3500,), id="shorter than a chunk and than two spans"),
+    ],
+)
+def test_short_batches_are_defined(lengths, make_model, batch):
+    model = make_model(num_negatives=1000, loss_weights=(0.1, 1.0))
+    loss, stats, weight = model(**batch(lengths))
+    loss.backward()
+    assert loss.isfinite() and weight >= 1
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    if lengths[0] == 2500:
+        assert stats["loss_server"] == 0 and stats["masked"] == 0
+
+
+def test_a_batch_without_any_frame_is_named(make_model, batch):
+    with pytest.raises(DataError, match="utterance 'utt500' and all 2 .* shorter than one"):
+        make_model()(**batch((500, 300)))
+
+
+def test_silence_has_no_negatives(make_model, batch):
+    data = batch((24000,))
+    data["speech"].zero_()
+    model = make_model().eval()
+    with torch.no_grad():
+        loss, stats, _ = model(**data)
+    assert loss.isfinite() and stats["loss_server"] == 0 and stats["accuracy_server"] == 0
+    assert stats["code_perplexity_0"] == pytest.approx(1, abs=1e-4)
+    assert len(model.epoch_warnings(stats)) == 4, "two codebooks, two subnets"
+
+
+def test_samples_that_are_not_numbers_make_no_finite_loss(make_model, batch):
+    data = batch((24000,))
+    data["speech"][0, 500] = float("nan")
+    assert not make_model()(**data)[0].isfinite(), "the trainer skips such a step"
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"num_negatives": 0}, "num_negatives: at least 1"),
+        ({"logit_temp": 0.0}, "logit_temp: above 0"),
+        ({"loss_weights": (0.1,)}, r"loss_weights: write \[diversity"),
+        ({"feature_grad_mult": 0.0}, "feature_grad_mult"),
+        ({"final_dim": 7}, "latent_dim: a multiple of latent_groups 2"),
+        ({"dropout_features": 1.0}, "dropout_features"),
+        ({"mask_length": 0}, "mask_length"),
+        ({"supernet_conf": {"distillation": {"weight": 1}}}, "distillation"),
+    ],
+)
+def test_bad_values_are_named(conf, message, make_model):
+    with pytest.raises(ConfigError, match=message):
+        make_model(**conf)
+
+
+def test_another_encoder_is_refused():
+    with pytest.raises(ConfigError, match="supernet_transformer or supernet_conformer"):
+        SupernetSSLModel(LogMelFrontend(), None, torch.nn.Identity())
