@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.dropout import dropout
 from espnet2_supernet.encoder.rotary import rotary_tables, rotate
+from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
 
@@ -47,63 +49,60 @@ class ChunkAttention(nn.Module):
         Args:
             x: Chunks ``(B, K, S, D)``.
             layout: Their geometry.
-            past: Keys and values ``(B, L, D)`` of the L frames before the first chunk.
+            past: Rotated keys, and values, ``(B, H, L, D / H)`` of the L frames before the first
+                chunk.
 
         Returns:
             Chunks ``(B, K, S, D)`` and the past of the next call.
         """
-        query, key, value = self.linear_q(x), self.linear_k(x), self.linear_v(x)
-        left_key, next_key = layout.left_windows(key, past[0])
-        left_value, next_value = layout.left_windows(value, past[1])
-        key, value = torch.cat([left_key, key], dim=2), torch.cat([left_value, value], dim=2)
-        out = self._attend(query, key, value, layout.key_mask())
-        return self.linear_out(out), (next_key, next_value)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor) -> Tensor:
-        batch, num_chunks, span, size = query.shape
-        window = key.size(2)
-
-        def split_heads(x: Tensor) -> Tensor:  # (B, K, T, D) -> (B * K, H, T, D / H)
-            return x.flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-        cos, sin = rotary_tables(window, size // self.heads, query)
+        batch, num_chunks, span, size = x.shape
+        cos, sin = rotary_tables(layout.positions(), self.heads, size // self.heads)
+        scale = (size // self.heads) ** -0.5  # of the scores, here with the rotation for nothing
+        query = self._split_heads(rotate(self.linear_q(x), cos * scale, sin * scale, self.heads))
+        key = self._split_heads(rotate(self.linear_k(x), cos, sin, self.heads))
+        value = self._split_heads(self.linear_v(x))
+        attn_mask = layout.key_mask()[:, None].expand(-1, self.heads, -1, -1)
         out = attend(
-            rotate(split_heads(query), cos[window - span :], sin[window - span :]),
-            rotate(split_heads(key), cos, sin),
-            split_heads(value),
-            attn_mask.flatten(0, 1)[:, None, None],
+            query.flatten(0, 2),
+            windows(key, past[0], layout.chunk_size).flatten(0, 2),
+            windows(value, past[1], layout.chunk_size).flatten(0, 2),
+            attn_mask.flatten(0, 2),
             self.dropout_rate if self.training else 0.0,
         )
-        return out.transpose(1, 2).reshape(batch, num_chunks, span, size)
+        out = out.view(batch, self.heads, num_chunks, span, -1).permute(0, 2, 3, 1, 4)
+        next_key = last_frames(key, past[0], layout.chunk_size)
+        next_value = last_frames(value, past[1], layout.chunk_size)
+        return self.linear_out(out.flatten(3)), (next_key, next_value)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """``(B, K, S, D)`` to ``(B, H, K, S, D / H)``."""
+        return x.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
 
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor, dropout_rate: float = 0.0
 ) -> Tensor:
-    """Scaled dot-product attention.
+    """Dot-product attention of many windows.
 
-    Short windows on a CPU are multiplied out: torch's fused kernel took six times as long there
-    once oneDNN multiplies its small matrices (``--onednn_matmul``).
+    On a CPU, short windows and those with dropout are multiplied out: torch's fused kernel took
+    six times as long for short ones once oneDNN multiplies its small matrices
+    (``--onednn_matmul``), and it holds all weights with dropout, too.
 
     Args:
-        query: ``(N, H, T, d)``.
-        key: ``(N, H, W, d)``.
-        value: ``(N, H, W, d)``.
-        attn_mask: ``(N, 1, 1, W)``, True = may attend.
+        query: ``(N, T, d)``, one window and head each, scaled.
+        key: ``(N, W, d)``.
+        value: ``(N, W, d)``.
+        attn_mask: ``(N, W)``, True = may attend.
         dropout_rate: Dropout of the attention weights.
 
     Returns:
-        ``(N, H, T, d)``.
+        ``(N, T, d)``.
     """
-    if query.device.type != "cpu" or key.size(2) > MAX_SHORT_WINDOW:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_rate)
-    batch, heads, length, dim = query.shape
+    if query.device.type != "cpu" or (key.size(1) > MAX_SHORT_WINDOW and dropout_rate == 0):
+        heads = (x[:, None] for x in (query, key, value))
+        bias = attn_mask[:, None, None]
+        out = F.scaled_dot_product_attention(*heads, bias, dropout_rate, scale=1.0)
+        return out[:, 0]
     bias = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
-    scores = torch.baddbmm(
-        bias.expand(-1, heads, length, -1).flatten(0, 1),
-        query.flatten(0, 1),
-        key.flatten(0, 1).transpose(1, 2),
-        alpha=dim**-0.5,
-    )
-    weights = F.dropout(scores.softmax(-1), dropout_rate, dropout_rate > 0)
-    return torch.bmm(weights, value.flatten(0, 1)).unflatten(0, (batch, heads))
+    scores = torch.baddbmm(bias[:, None], query, key.transpose(1, 2))
+    return torch.bmm(dropout(scores.softmax(-1), dropout_rate), value)

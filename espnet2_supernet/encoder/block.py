@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,8 +20,8 @@ class BlockState:
     """What a block remembers of the frames before a chunk.
 
     Attributes:
-        key: Attention keys ``(B, L, D)``.
-        value: Attention values ``(B, L, D)``.
+        key: Rotated attention keys ``(B, H, L, D / H)``.
+        value: Attention values ``(B, H, L, D / H)``.
         conv: Inputs of the depthwise kernel ``(B, reach, D)``; reach = 0 without convolution.
     """
 
@@ -82,11 +81,11 @@ class TransformerBlock(nn.Module):
             like: A tensor of the device and type wanted.
 
         Returns:
-            Keys and values ``(B, L, D)``, convolution input ``(B, reach, D)``.
+            Keys and values ``(B, H, L, D / H)``, convolution input ``(B, reach, D)``.
         """
-        size = self.attention.linear_k.out_features
-        past = torch.zeros(batch_size, left_context, size, dtype=like.dtype, device=like.device)
-        return BlockState(past, past, past.new_zeros(batch_size, self.reach, size))
+        heads, size = self.attention.heads, self.attention.linear_k.out_features
+        past = like.new_zeros(batch_size, heads, left_context, size // heads)
+        return BlockState(past, past, like.new_zeros(batch_size, self.reach, size))
 
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState

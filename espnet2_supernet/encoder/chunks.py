@@ -71,22 +71,12 @@ class ChunkLayout:
         """Inverse of :meth:`split` without the copies: ``(B, K, S, D)`` to ``(B, K * C, D)``."""
         return chunks[:, :, : self.chunk_size].flatten(1, 2)
 
-    def left_windows(self, chunks: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """The frames before each chunk.
-
-        Args:
-            chunks: ``(B, K, S, D)``.
-            past: ``(B, n, D)``, the n frames before the first chunk (zeros at the start).
-
-        Returns:
-            Windows ``(B, K, n, D)`` and the past of the next layout ``(B, n, D)``.
-        """
-        width = past.size(1)
-        if width == 0:
-            return chunks[:, :, :0], past
-        frames = torch.cat([past, self.join(chunks)], dim=1)
-        windows = frames.unfold(1, width, self.chunk_size)[:, : chunks.size(1)].transpose(2, 3)
-        return windows, frames[:, frames.size(1) - width :]
+    def positions(self) -> Tensor:
+        """Position of every frame in its utterance ``(K, S)``, copies included."""
+        num_chunks, span = self.valid.shape[1:]
+        starts = torch.arange(num_chunks, device=self.valid.device) * self.chunk_size
+        steps = torch.arange(span, device=self.valid.device)
+        return self.num_past + starts[:, None] + steps
 
     def key_mask(self) -> Tensor:
         """Which of the L + S keys each chunk may attend: ``(B, K, L + S)``, True = may.
@@ -94,9 +84,8 @@ class ChunkLayout:
         A chunk that lies wholly in the padding may attend its own frames, since softmax over
         nothing is not a number; its output is never used.
         """
-        batch, num_chunks, _ = self.valid.shape
-        starts = torch.arange(num_chunks, device=self.valid.device) * self.chunk_size
+        batch = self.valid.size(0)
         left = torch.arange(self.left_context, device=self.valid.device) - self.left_context
-        exists = (self.num_past + starts[:, None] + left >= 0).expand(batch, -1, -1)
+        exists = (self.positions()[:, :1] + left >= 0).expand(batch, -1, -1)
         own = self.valid | ~self.valid.any(-1, keepdim=True)
         return torch.cat([exists, own], dim=-1)

@@ -36,16 +36,26 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero numbers of ``x`` (any shape) at random in training, scale the others up."""
-        if not self.training or self.rate == 0:
-            return x
-        if x.device.type != "cpu":
-            return nn.functional.dropout(x, self.rate)
-        dropped = min(max(round(self.rate * LEVELS), 1), LEVELS - 1)
-        return _ByteDropout.apply(x, dropped)
+        return dropout(x, self.rate) if self.training else x
 
     def extra_repr(self) -> str:
         """Show the rate."""
         return f"rate={self.rate}"
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """:class:`Dropout` as a function, always in training.
+
+    Args:
+        x: Of any shape.
+        rate: Probability of a zero, from 0 to below 1.
+    """
+    if rate == 0:
+        return x
+    if x.device.type != "cpu":
+        return nn.functional.dropout(x, rate)
+    dropped = min(max(round(rate * LEVELS), 1), LEVELS - 1)
+    return _ByteDropout.apply(x, dropped)
 
 
 class _ByteDropout(torch.autograd.Function):

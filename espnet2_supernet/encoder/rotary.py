@@ -1,42 +1,75 @@
 """Rotary position embedding (Su et al., arXiv 2104.09864).
 
-Attention then depends on the distance between frames alone, and positions can be counted from
-the left edge of a chunk's window: no number grows with the length of the stream.
+Attention then depends on the distance between frames alone. Angles are computed in float64, so
+that this holds hours into a stream, too.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
-def rotary_tables(length: int, dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the angles of the first positions.
+def rotary_tables(positions: Tensor, heads: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Compute the angles of some positions.
 
     Args:
-        length: Positions, counted from 0.
-        dim: Size of a head, even.
-        like: A tensor on the device wanted.
+        positions: Whole numbers of any shape.
+        heads: H.
+        dim: Size d of a head, even.
 
     Returns:
-        Cosines and sines ``(length, dim / 2)``, in float32.
+        Cosines, and sines with the sign that :func:`rotate` needs, ``(*positions.shape, H * d)``
+        in float32.
     """
-    rates = 10000.0 ** -(torch.arange(0, dim, 2, device=like.device, dtype=torch.float32) / dim)
-    angles = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * rates
-    return angles.cos(), angles.sin()
+    steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float64)
+    angles = positions[..., None].double() * 10000.0 ** -(steps / dim)
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return (
+        torch.cat([cos, cos] * heads, dim=-1),
+        torch.cat([-sin, sin] * heads, dim=-1),
+    )
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     """Rotate queries or keys by the angles of their positions.
 
+    Number i of the first half of a head and number i of its second half are a point of a plane.
+
     Args:
-        x: ``(..., T, dim)``.
-        cos: Cosines ``(T, dim / 2)``, see :func:`rotary_tables`.
-        sin: Sines ``(T, dim / 2)``.
+        x: ``(..., H * d)``.
+        cos: ``(..., H * d)``, see :func:`rotary_tables`.
+        sin: The same.
+        heads: H.
 
     Returns:
-        ``(..., T, dim)``, of the type of ``x``.
+        ``(..., H * d)``, of the type of ``x``.
     """
-    first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    if torch.is_grad_enabled() and x.requires_grad:
+        rotated: Tensor = _Rotate.apply(x, cos, sin, heads)
+        return rotated
+    return _rotate(x, cos, sin, heads)
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.heads = heads
+        return _rotate(x, cos, sin, heads)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotate(grad, cos, -sin, ctx.heads), None, None, None
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+    halves = x.unflatten(-1, (heads, -1))
+    swapped = halves.roll(halves.size(-1) // 2, dims=-1).flatten(-2)
+    return (x * cos).addcmul_(swapped, sin)
