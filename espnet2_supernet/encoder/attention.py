@@ -99,9 +99,10 @@ def attend(
         ``(N, T, d)``.
     """
     if query.device.type != "cpu" or (key.size(1) > MAX_SHORT_WINDOW and dropout_rate == 0):
-        heads = (x[:, None] for x in (query, key, value))
-        bias = attn_mask[:, None, None]
-        out = F.scaled_dot_product_attention(*heads, bias, dropout_rate, scale=1.0)
+        query, key, value = query[:, None], key[:, None], value[:, None]
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask[:, None, None], dropout_rate, scale=1.0
+        )
         return out[:, 0]
     bias = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
     scores = torch.baddbmm(bias[:, None], query, key.transpose(1, 2))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve every dimension with a kernel of its own, without padding.
 
     On a CPU the taps are summed one by one over contiguous frames; ``conv1d``, which wants the
@@ -20,7 +20,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: ``(N, T, D)``.
         weight: ``(D, 1, k)``, as ``torch.nn.Conv1d`` with ``groups=D`` has it.
-        bias: ``(D,)``.
+        bias: ``(D,)``, if any.
 
     Returns:
         ``(N, T - k + 1, D)``.
@@ -32,7 +32,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out: Tensor = _SumOfTaps.apply(x, taps)
     else:
         out = _sum_of_taps(x, taps)
-    return out + bias.to(x.dtype)
+    return out if bias is None else out + bias.to(x.dtype)
 
 
 class _SumOfTaps(torch.autograd.Function):

@@ -27,3 +27,9 @@ def test_equals_conv1d_with_its_gradients(frames, kernel):
 def test_bfloat16_input_keeps_its_type():
     weight, bias = torch.randn(4, 1, 3), torch.randn(4)
     assert depthwise_conv(torch.randn(1, 5, 4).bfloat16(), weight, bias).dtype == torch.bfloat16
+
+
+def test_a_bias_may_be_missing():
+    x, weight = torch.randn(1, 6, 4), torch.randn(4, 1, 3)
+    expected = F.conv1d(x.transpose(1, 2), weight, groups=4).transpose(1, 2)
+    torch.testing.assert_close(depthwise_conv(x, weight, None), expected)
