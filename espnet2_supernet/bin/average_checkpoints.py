@@ -58,12 +58,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
         raise CheckpointError(f"--out {out}: the folder {out.parent} does not exist")
     states = (load_weights(file) for file in files)
     if args.asr_train_config is None:
-        average = average_state_dicts(states)
+        average = average_state_dicts(states, names=files)
     else:
         from espnet2_supernet.tasks.asr import SupernetASRTask
 
         model, _ = SupernetASRTask.build_model_from_file(args.asr_train_config, files[-1])
-        average = average_into(model, states)
+        average = average_into(model, states, files)
     bad = [key for key, value in average.items() if not bool(value.isfinite().all())]
     if bad:
         raise CheckpointError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ StateDict = dict[str, Any]
 
 
 def average_state_dicts(
-    states: Iterable[Mapping[str, Any]], allow_mask_change: bool = False
+    states: Iterable[Mapping[str, Any]],
+    allow_mask_change: bool = False,
+    names: Sequence[object] = (),
 ) -> StateDict:
     """Average the weights of several checkpoints of one training.
 
@@ -27,6 +29,7 @@ def average_state_dicts(
         states: State dicts, oldest first; read one by one, so a generator saves memory.
         allow_mask_change: Take masks that differ from the last checkpoint. They fit its weights,
             not the average: recompute them (see :func:`average_into`).
+        names: What to call the checkpoints in messages, e.g. their files; "checkpoint 2" if empty.
 
     Returns:
         State dict that the same model loads.
@@ -45,7 +48,8 @@ def average_state_dicts(
     count = 0
     for state in states:
         if count:
-            _check_same(last, state, count + 1, allow_mask_change)
+            name = f"{names[count]}" if names else f"checkpoint {count + 1}"
+            _check_same(last, state, name, allow_mask_change)
         for key, value in state.items():
             if _is_averaged(value):
                 wide = value.detach().to(_wide(value))
@@ -60,13 +64,16 @@ def average_state_dicts(
     }
 
 
-def average_into(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> StateDict:
+def average_into(
+    model: nn.Module, states: Iterable[Mapping[str, Any]], names: Sequence[object] = ()
+) -> StateDict:
     """Average checkpoints whose masks may still have been moving, and fit the masks again.
 
     Args:
         model: A model of the same configuration, with its :class:`Pruner`; it is left with the
             averaged weights.
         states: State dicts, oldest first.
+        names: What to call the checkpoints in messages.
 
     Returns:
         The state dict of the averaged model. Frozen masks stay as they are; others are
@@ -76,7 +83,7 @@ def average_into(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> State
         CheckpointError: If the checkpoints do not fit each other or the model.
     """
     pruners = [module for module in model.modules() if isinstance(module, Pruner)]
-    model.load_state_dict(average_state_dicts(states, allow_mask_change=bool(pruners)))
+    model.load_state_dict(average_state_dicts(states, bool(pruners), names))
     for pruner in pruners:
         pruner.recompute()
     return model.state_dict()
@@ -91,11 +98,11 @@ def _wide(value: torch.Tensor) -> torch.dtype:
 
 
 def _check_same(
-    before: Mapping[str, Any], state: Mapping[str, Any], number: int, allow_mask_change: bool
+    before: Mapping[str, Any], state: Mapping[str, Any], name: str, allow_mask_change: bool
 ) -> None:
     for key in before.keys() ^ state.keys():
         raise CheckpointError(
-            f"checkpoint {number} and the one before differ in '{key}'; average only checkpoints "
+            f"{name} and the checkpoint before it differ in '{key}'; average only checkpoints "
             "of one configuration"
         )
     for key, value in state.items():
@@ -104,11 +111,11 @@ def _check_same(
         other = before[key]
         if value.shape != other.shape or value.dtype != other.dtype:
             raise CheckpointError(
-                f"checkpoint {number}, '{key}': {value.dtype} {tuple(value.shape)}, before it "
+                f"{name}, '{key}': {value.dtype} {tuple(value.shape)}, before it "
                 f"{other.dtype} {tuple(other.shape)}; average only checkpoints of one configuration"
             )
         if value.dtype == torch.bool and not allow_mask_change and not torch.equal(value, other):
             raise CheckpointError(
-                f"checkpoint {number}, '{key}': the mask differs from the one before; average "
+                f"{name}, '{key}': the mask differs from the one before; average "
                 "checkpoints from after the schedule's end, or recompute the masks (average_into)"
             )

@@ -86,8 +86,8 @@ def _average_criterion(stem: Path, epochs: list[int], wanted: list[int], ending:
             path.unlink()
         chosen = sorted(usable[:n])
         logging.info(f"Averaging epochs {chosen}: {path}")
-        states = (load_weights(folder / f"{epoch}epoch.pth") for epoch in chosen)
-        atomic_save(average_state_dicts(states), path)
+        files = [folder / f"{epoch}epoch.pth" for epoch in chosen]
+        atomic_save(average_state_dicts(map(load_weights, files), names=files), path)
     replace_link(
         folder / f"{stem.name}.ave.{ending}", f"{stem.name}.ave_{numbers[-1]}best.{ending}"
     )
