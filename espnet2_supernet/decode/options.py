@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
@@ -43,16 +44,10 @@ class DecodeOptions:
         """Refuse values that have no meaning."""
         _check_choice("search", self.search, SEARCHES)
         _check_choice("use", self.use, USES)
-        for name in ("beam_size", "nbest"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}: a whole number of at least 1, not {value!r}")
-        if self.max_symbols is not None and self.max_symbols < 1:
-            raise ConfigError(f"max_symbols: at least 1, not {self.max_symbols!r}")
-        if not 0 <= self.lm_weight < float("inf"):
-            raise ConfigError(f"lm_weight: a number of at least 0, not {self.lm_weight!r}")
-        if not abs(self.length_bonus) < float("inf"):
-            raise ConfigError(f"length_bonus: a finite number, not {self.length_bonus!r}")
+        for name in ("beam_size", "nbest", "max_symbols"):
+            _check_count(name, getattr(self, name), optional=name == "max_symbols")
+        _check_number("lm_weight", self.lm_weight, minimum=0.0)
+        _check_number("length_bonus", self.length_bonus, minimum=-inf)
         if self.search == "greedy" and (self.lm_weight > 0 or self.length_bonus or self.nbest > 1):
             raise ConfigError("a language model, length_bonus or nbest > 1 needs search: beam")
 
@@ -101,3 +96,17 @@ def merge_context(default: Context, given: Context | Mapping[str, Any] | str | N
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name}: '{value}' is not one of {', '.join(choices)}")
+
+
+def _check_count(name: str, value: Any, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name}: a whole number of at least 1, not {value!r}")
+
+
+def _check_number(name: str, value: Any, minimum: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not isfinite(value) or value < minimum:
+        limit = "a finite number" if minimum == -inf else f"a number of at least {minimum:g}"
+        raise ConfigError(f"{name}: {limit}, not {value!r}")
