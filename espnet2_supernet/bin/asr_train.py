@@ -11,20 +11,23 @@ error.
 from __future__ import annotations
 
 import argparse
-import errno
-import re
 from collections.abc import Sequence
+from typing import Any
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import given_config, read_yaml
-from espnet2_supernet.errors import CheckpointError, ConfigError, DataError, SupernetError
+from espnet2_supernet.bin._training import run_training
+
+
+def find_task() -> Any:
+    """Import the task; it takes seconds."""
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    return SupernetASRTask
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    from espnet2_supernet.tasks.asr import SupernetASRTask
-
-    return SupernetASRTask.get_parser()
+    return find_task().get_parser()
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -36,27 +39,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     Raises:
         SupernetError: If the input cannot be used.
     """
-    config = given_config(cmd)
-    if config is not None and not isinstance(read_yaml(config), dict):
-        raise ConfigError(f"--config {config}: a mapping of options is expected; is it empty?")
-    from espnet2_supernet.tasks.asr import SupernetASRTask
-
-    try:
-        SupernetASRTask.main(cmd=cmd)
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: no such file; check the paths given") from error
-    except OSError as error:  # a log or a plot; checkpoints tell about themselves
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise CheckpointError(
-            f"{error.filename or 'output'}: disk full; the last checkpoint is intact, free some "
-            "space and resume"
-        ) from error
-    except Exception as error:  # another process failed: its traceback is in the message
-        told = re.findall(r"^espnet2_supernet\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
-        if not told:
-            raise
-        raise SupernetError(told[-1]) from error
+    run_training(find_task, cmd)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,20 @@ from espnet2_supernet.train.checkpoint import load_strictly, load_weights
 
 # Files that a configuration names relative to the folder of the recipe.
 _FILE_OPTIONS = ("bpemodel", "non_linguistic_symbols")
-_NEEDED_OPTIONS = ("model_conf", "model", "encoder", "frontend", "token_list", "normalize")
+NEEDED_OPTIONS = ("model_conf", "model", "encoder", "frontend", "normalize")
 
 
-def read_config(config_file: str | Path | None, model_file: str | Path | None) -> tuple[Path, dict]:
+def read_config(
+    config_file: str | Path | None,
+    model_file: str | Path | None,
+    needed: Sequence[str] = (*NEEDED_OPTIONS, "token_list"),
+) -> tuple[Path, dict]:
     """Read the ``config.yaml`` of a model.
 
     Args:
         config_file: Path; beside the model file when None.
         model_file: Path of the weights, or None.
+        needed: Options that it must have; by default those of a recogniser.
 
     Returns:
         The path and the options.
@@ -45,7 +50,7 @@ def read_config(config_file: str | Path | None, model_file: str | Path | None) -
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(options, dict):
         raise ConfigError(f"{path}: not a config.yaml of a trained model")
-    missing = [name for name in _NEEDED_OPTIONS if name not in options]
+    missing = [name for name in needed if name not in options]
     if missing:
         raise ConfigError(f"{path}: not a config.yaml of a trained model ('{missing[0]}' missing)")
     return path, options
@@ -56,6 +61,7 @@ def build_from_file(
     config_file: str | Path | None,
     model_file: str | Path | None,
     device: str,
+    needed: Sequence[str] = (*NEEDED_OPTIONS, "token_list"),
 ) -> tuple[torch.nn.Module, argparse.Namespace]:
     """Build a model and load its weights and masks; every key must fit.
 
@@ -68,6 +74,7 @@ def build_from_file(
         config_file: ``config.yaml``; beside the model file when None.
         model_file: Weights; None leaves the model initialised at random.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        needed: Options that the configuration must have.
 
     Returns:
         Model on the device, and its options (with paths as found).
@@ -76,7 +83,7 @@ def build_from_file(
         ConfigError: If the configuration cannot be used.
         CheckpointError: If the weights cannot be read or do not fit.
     """
-    path, options = read_config(config_file, model_file)
+    path, options = read_config(config_file, model_file, needed)
     states = None if model_file is None else load_weights(model_file)
     args = argparse.Namespace(**options)
     for name in _FILE_OPTIONS:

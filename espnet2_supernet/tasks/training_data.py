@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,15 +15,16 @@ from espnet2_supernet.data.audio import AudioRules, read_audio
 from espnet2_supernet.data.datadir import check_same_ids, read_table
 from espnet2_supernet.errors import ConfigError, DataError, check_keys
 
-NAMES = ("speech", "text")
+NAMES = {"speech": "<set>/wav.scp,speech,sound", "text": "<set>/text,text,text"}
 
 
-def check_training_data(args: argparse.Namespace) -> None:
+def check_training_data(args: argparse.Namespace, names: Sequence[str] = tuple(NAMES)) -> None:
     """Check the tables of the training and the validation set against each other.
 
     Args:
         args: Training options; with ``collect_stats`` the tables must also have one order, as
             they are read side by side.
+        names: What each set must have, of ``speech`` and ``text``.
 
     Raises:
         ConfigError: If a set or one of its two parts is not given, or is of an unknown type.
@@ -31,7 +32,7 @@ def check_training_data(args: argparse.Namespace) -> None:
     """
     for part in ("train", "valid"):
         option = f"{part}_data_path_and_name_and_type"
-        tables = _read_tables(option, getattr(args, option))
+        tables = _read_tables(option, getattr(args, option), names)
         if not tables:
             continue
         (first, ids), *others = tables.items()
@@ -42,7 +43,7 @@ def check_training_data(args: argparse.Namespace) -> None:
         shapes = getattr(args, f"{part}_shape_file")
         if not shapes and args.iterator_type == "sequence" and not args.collect_stats:
             raise ConfigError(
-                f"{part}_shape_file: not given; asr_train --collect_stats true writes speech_shape"
+                f"{part}_shape_file: not given; --collect_stats true writes speech_shape"
             )
         for path in shapes:
             unknown = [key for key in read_table(path, allow_empty=True) if key not in ids]
@@ -53,14 +54,14 @@ def check_training_data(args: argparse.Namespace) -> None:
                 )
 
 
-def _read_tables(option: str, triples: list) -> dict[str, dict[str, str]]:
+def _read_tables(option: str, triples: list, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Read the tables of one set; keys are their paths."""
-    names = [name for _, name, _ in triples]
-    missing = [name for name in NAMES if name not in names]
+    given = [name for _, name, _ in triples]
+    missing = [name for name in names if name not in given]
     if missing:
         raise ConfigError(
-            f"{option}: '{missing[0]}' is missing (given: {', '.join(names) or 'nothing'}); give "
-            "<set>/wav.scp,speech,sound and <set>/text,text,text"
+            f"{option}: '{missing[0]}' is missing (given: {', '.join(given) or 'nothing'}); give "
+            + " and ".join(NAMES[name] for name in names)
         )
     tables = {}
     for path, name, kind in triples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,12 @@ def check_call(
         raise ConfigError(f"{where}: '{missing[0]}' is missing ({class_.__name__} needs it)")
 
 
-def check_options(args: argparse.Namespace) -> None:
+def check_options(args: argparse.Namespace, statistics: Sequence[str]) -> None:
     """Check the options of training that ESPnet would refuse late, or with a traceback.
 
     Args:
         args: Training options.
+        statistics: What is reported of each subnet, for ``best_model_criterion``.
 
     Raises:
         ConfigError: Naming the option, and the nearest valid value or key.
@@ -120,18 +121,20 @@ def check_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"{name}: a whole number of at least 1, not {getattr(args, name)}")
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise ConfigError(f"ngpu: {args.ngpu}, but this machine has no usable GPU; use --ngpu 0")
-    if args.token_type == "bpe" and not (args.bpemodel and Path(args.bpemodel).is_file()):
+    if getattr(args, "token_type", None) == "bpe" and not (
+        args.bpemodel and Path(args.bpemodel).is_file()
+    ):
         raise ConfigError(f"bpemodel: {args.bpemodel}: no such file; token_type bpe needs it")
-    _check_criteria(args)
+    _check_criteria(args, statistics)
     for name in args.init_param or []:
         load_weights(str(name).split(":")[0])  # raises if it cannot be read
 
 
-def _check_criteria(args: argparse.Namespace) -> None:
+def _check_criteria(args: argparse.Namespace, statistics: Sequence[str]) -> None:
     """Refuse to rank epochs by a statistic that is never reported: nothing would be averaged."""
     known = ["loss", "acc"]  # acc: in ESPnet's default, skipped where a model has none
     for subnet in SupernetConfig.parse(getattr(args, "supernet_conf", None)).subnets:
-        known += [f"{kind}_{subnet}" for kind in ("loss", "loss_ctc", "loss_rnnt", "cer", "wer")]
+        known += [f"{kind}_{subnet}" for kind in statistics]
     for _phase, statistic, *_ in args.best_model_criterion:
         check_keys([statistic], known, "best_model_criterion")
 
@@ -186,7 +189,7 @@ def check_streamable(args: argparse.Namespace, config: SupernetConfig) -> None:
     if args.normalize == "global_mvn" and (stats is None or not Path(stats).is_file()):
         raise ConfigError(
             f"normalize_conf.stats_file: {stats if stats else 'not given'}: no such file; run "
-            "asr_train --collect_stats true first, or set normalize: none"
+            "the same command with --collect_stats true first, or set normalize: none"
         )
 
 

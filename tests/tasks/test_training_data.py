@@ -96,7 +96,7 @@ def test_statistics_need_one_order(corpus):
             {"train_data_path_and_name_and_type": [("w", "speech", "sund"), ("t", "text", "text")]},
             "unknown key 'sund'; did you mean 'sound'",
         ),
-        ({"valid_shape_file": []}, "valid_shape_file: not given; asr_train --collect_stats"),
+        ({"valid_shape_file": []}, "valid_shape_file: not given; --collect_stats"),
     ],
 )
 def test_a_wrong_option_is_named(corpus, changes, message):

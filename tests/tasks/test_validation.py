@@ -37,22 +37,22 @@ def options(tiny_corpus, tmp_path, **changes):
 def test_a_wrong_option_is_named(tiny_corpus, tmp_path, changes, message):
     args = options(tiny_corpus, tmp_path, **changes)
     with pytest.raises(ConfigError, match=message):
-        validation.check_options(args)
+        validation.check_options(args, SupernetASRTask.statistics)
 
 
 def test_a_gpu_that_is_not_there(tiny_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="ngpu: 1, but this machine has no usable GPU"):
-        validation.check_options(options(tiny_corpus, tmp_path, ngpu=1))
+        validation.check_options(options(tiny_corpus, tmp_path, ngpu=1), ())
 
 
 def test_initial_weights_must_be_readable(tiny_corpus, tmp_path):
     with pytest.raises(CheckpointError, match="no.pth: no such model file"):
-        validation.check_options(options(tiny_corpus, tmp_path, init_param=["no.pth:encoder"]))
+        validation.check_options(options(tiny_corpus, tmp_path, init_param=["no.pth:encoder"]), ())
     (tmp_path / "half.pth").write_bytes(b"PK half")
     half = options(tiny_corpus, tmp_path, init_param=[str(tmp_path / "half.pth")])
     with pytest.raises(CheckpointError, match="half.pth: not a readable model file"):
-        validation.check_options(half)
+        validation.check_options(half, ())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""What all tasks of a supernet share: options, checks, training data, optimiser."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import functools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+import torch
+import yaml
+from espnet2.tasks.abs_task import AbsTask, optim_classes
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
+
+from espnet2_supernet.tasks import validation
+from espnet2_supernet.tasks.training_data import (
+    check_training_data,
+    checked_sounds,
+    sampling_rate,
+)
+from espnet2_supernet.train.checkpoint import check_same_model
+from espnet2_supernet.train.trainer import SupernetTrainer
+
+
+def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
+    """Draw the sparsity of every layer; see :mod:`espnet2_supernet.report.plots`."""
+    from espnet2_supernet.report import plots  # matplotlib is slow to import
+
+    plots.plot_layer_sparsity(dict(report), path)
+
+
+class PlottingTrainer(SupernetTrainer):
+    """The trainer, with plots."""
+
+    layer_plot = staticmethod(plot_layer_sparsity)
+
+
+class SupernetTask(AbsTask):
+    """Base of our tasks; put it before ESPnet's own task among the bases.
+
+    Attributes:
+        data_names: What each data set must have.
+        statistics: What the model reports of a subnet ``name`` as ``<statistic>_<name>``.
+    """
+
+    trainer = PlottingTrainer
+    data_names: tuple[str, ...] = ("speech",)
+    statistics: tuple[str, ...] = ("loss",)
+
+    @classmethod
+    def get_parser(cls):
+        """Return ESPnet's parser; its errors name the nearest valid option."""
+        parser = super().get_parser()
+        parser.error = functools.partial(_error_with_hint, parser)
+        return parser
+
+    @classmethod
+    def add_supernet_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options that all our tasks have."""
+        group = parser.add_argument_group("Supernet related")
+        group.add_argument(
+            "--supernet_conf",
+            action=NestedDictAction,
+            default={},
+            help="The table of subnets: subnets, schedule, loss_weights, layer_norm, "
+            "distillation, sampling, sequential_backward. E.g. --supernet_conf "
+            '"{subnets: {server: {context: full}}}"',
+        )
+        group.add_argument(
+            "--onednn_matmul",
+            type=str2bool,
+            default=False,
+            help="Training on a CPU: let oneDNN multiply matrices, on an EPYC core 2.3 times "
+            "faster products and 1.4 times faster steps; oneDNN may round the factors to bfloat16 "
+            "on CPUs with AMX",
+        )
+
+    @classmethod
+    def print_config(cls, file: TextIO | None = None) -> None:
+        """Print the default configuration as YAML.
+
+        Args:
+            file: Where to; standard output when None (ESPnet binds it at import).
+        """
+        super().print_config(sys.stdout if file is None else file)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train, or collect statistics, in this process; the options are ESPnet's and ours.
+
+        Raises:
+            SupernetError: If the configuration, the data or a checkpoint cannot be used.
+        """
+        validation.check_options(args, cls.statistics)
+        check_training_data(args, cls.data_names)
+        if getattr(args, "onednn_matmul", False):
+            # "bf16" allows oneDNN; without AMX it still computes in float32
+            torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        with checked_sounds(sampling_rate(args)):
+            super().main_worker(args)
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """Build ESPnet's optimizer and let the pruner follow its steps.
+
+        Raises:
+            ConfigError: If ``optim_conf`` has an unknown key.
+            CheckpointError: If the output folder holds a checkpoint of another configuration.
+        """
+        _check_resume(args)
+        if args.optim in optim_classes:
+            validation.check_call(
+                optim_classes[args.optim], args.optim_conf or {}, "optim_conf", {"params"}
+            )
+        optimizers = super().build_optimizers(args, model)
+        pruner = getattr(model, "pruner", None)
+        if pruner is not None:
+            pruner.attach(optimizers[0])
+        return optimizers
+
+
+def _check_resume(args: argparse.Namespace) -> None:
+    """Refuse to resume another model, before its ``config.yaml`` is overwritten.
+
+    Raises:
+        CheckpointError: Naming the first option that differs.
+    """
+    if not resumes(args):
+        return
+    folder = Path(args.output_dir)
+    config = folder / "config.yaml"
+    if config.exists():
+        with open(config, encoding="utf-8") as file:
+            check_same_model(yaml.safe_load(file), vars(args), folder)
+
+
+def resumes(args: argparse.Namespace) -> bool:
+    """Return whether training will go on from a checkpoint in the output folder."""
+    if not getattr(args, "output_dir", None) or args.collect_stats:
+        return False
+    return bool(getattr(args, "resume", False)) and Path(args.output_dir, "checkpoint.pth").exists()
+
+
+def _error_with_hint(parser: argparse.ArgumentParser, message: str) -> None:
+    """End with status 2 and one line; for an unknown option, name the nearest known one."""
+    prefix = "unrecognized arguments: "
+    if message.startswith(prefix) and message[len(prefix) :].split():
+        given = message[len(prefix) :].split()[0].lstrip("-").split("=")[0]
+        known = [action.dest for action in parser._actions]
+        close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+        if close:
+            message = f"{message}; did you mean '{close[0]}'?"
+    parser.exit(2, f"{parser.prog}: error: {message}\n")
