@@ -75,6 +75,31 @@ class TinyCorpus:
         }
         return {**config, **changes}
 
+    def ssl_config(self, **changes) -> dict:
+        """Return a configuration of pre-training, with the encoder of :meth:`config`; no text."""
+        config = self.config()
+        for name in ("train", "valid"):
+            del config[f"{name}_data_path_and_name_and_type"][1]
+        for name in ("token_type", "token_list"):
+            del config[name]
+        config |= {
+            "encoder": "supernet_conformer",
+            "model_conf": {
+                "mask_length": 2,
+                "num_negatives": 5,
+                "final_dim": 8,
+                "latent_vars": 8,
+                "latent_temp": [2.0, 0.5, 0.95],
+            },
+        }
+        return {**config, **changes}
+
+    def write_ssl_config(self, path: Path, **changes) -> Path:
+        """Write :meth:`ssl_config` as YAML."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.ssl_config(**changes), sort_keys=False))
+        return path
+
     def write_config(self, path: Path, **changes) -> Path:
         """Write :meth:`config` as YAML."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,4 +142,18 @@ def trained(tiny_corpus, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "exp"
     config = tiny_corpus.write_config(out.parent / "train.yaml")
     asr_train.main(["--config", str(config), "--output_dir", str(out)])
+    return out
+
+
+@pytest.fixture(scope="session")
+def pretrained(tiny_corpus, tmp_path_factory) -> Path:
+    """The folder of a finished pre-training of 4 epochs of 4 updates."""
+    import torch
+
+    from espnet2_supernet.bin import ssl_train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("pretrained") / "exp"
+    config = tiny_corpus.write_ssl_config(out.parent / "train_ssl.yaml")
+    ssl_train.main(["--config", str(config), "--output_dir", str(out)])
     return out

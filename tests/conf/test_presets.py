@@ -7,11 +7,25 @@ import pytest
 import yaml
 
 CONF = Path(__file__).parents[2] / "conf"
-PRESETS = sorted(CONF.glob("train_*.yaml"))
+SSL = sorted(CONF.glob("train_ssl_*.yaml"))
+PRESETS = [path for path in sorted(CONF.glob("train_*.yaml")) if path not in SSL]
 RECIPES = sorted(CONF.parent.glob("egs/*/supernet1/conf/**/train*.yaml"))
-OWN = [path for path in RECIPES if not path.is_symlink()]
+OWN = [path for path in RECIPES if not path.is_symlink() and "ssl" not in path.stem]
 DECODING = sorted(CONF.glob("decode*.yaml"))
-MILLIONS = {"train_tiny": (0, 0.2), "train_small": (4.5, 5.5), "train_base": (25, 31)}
+MILLIONS = {
+    "train_tiny": (0, 0.2),
+    "train_small": (4.5, 5.5),
+    "train_base": (25, 31),
+    "train_finetune_base": (85, 86),
+}
+FINE_TUNING = {"tiny": "train_tiny", "small": "train_small", "base": "train_finetune_base"}
+
+
+def task(path: Path):
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+    from espnet2_supernet.tasks.ssl import SupernetSSLTask
+
+    return SupernetSSLTask if "ssl" in path.stem else SupernetASRTask
 
 
 def build(path: Path, vocab_size: int):
@@ -26,9 +40,7 @@ def build(path: Path, vocab_size: int):
 
 def read(path: Path) -> dict:
     """Read a training configuration over the defaults; every key must be an option."""
-    from espnet2_supernet.tasks.asr import SupernetASRTask
-
-    default, given = SupernetASRTask.get_default_config(), yaml.safe_load(path.read_text())
+    default, given = task(path).get_default_config(), yaml.safe_load(path.read_text())
     assert set(given) <= set(default)
     return default | given
 
@@ -47,20 +59,49 @@ def test_preset_has_its_size(path):
         assert low < millions < high
 
 
-@pytest.mark.parametrize("path", [*PRESETS, *OWN], ids=lambda p: "/".join(p.parts[-5:]))
+@pytest.mark.parametrize("path", SSL, ids=lambda p: p.stem)
+def test_pretraining_preset_has_its_size_and_its_fine_tuning(path, monkeypatch):
+    """On the meta device, where no weight is allocated, and no mask can be counted."""
+    import torch
+
+    from espnet2_supernet.features import log_mel
+    from espnet2_supernet.sparsity.linear import MaskedLinear
+
+    monkeypatch.setattr(log_mel, "melscale_fbanks", lambda n, low, high, m, fs: torch.zeros(n, m))
+    args = argparse.Namespace(**read(path) | {"normalize": None, "supernet_conf": {}})
+    with torch.device("meta"):
+        model = task(path).build_model(args)
+    size = path.stem.rsplit("_", 1)[1]
+    if size == "base":
+        # blocks 12 x (4 x 768^2 + 2 x 768 x 3072) and 12 x 13 x 768 of biases and norms, norm,
+        # subsampling, heads; wav2vec 2.0 BASE has 95 M with its two kinds of convolutions
+        blocks, ends, heads = 84_934_656 + 119_808, 1_536 + 15_360, 839_040
+        assert sum(p.numel() for p in model.parameters()) == blocks + ends + heads == 85_910_400
+        layers = [layer for layer in model.modules() if isinstance(layer, MaskedLinear)]
+        assert sum(layer.weight.numel() for layer in layers) == 84_934_656
+    tuned = read(CONF / f"{FINE_TUNING[size]}.yaml")
+    for key in ("frontend", "frontend_conf", "normalize", "encoder", "encoder_conf"):
+        assert tuned[key] == vars(args)[key] or key == "normalize", key
+    assert (
+        tuned["supernet_conf"]["subnets"]
+        == yaml.safe_load(path.read_text())["supernet_conf"]["subnets"]
+    )
+
+
+@pytest.mark.parametrize("path", [*PRESETS, *SSL, *OWN], ids=lambda p: "/".join(p.parts[-5:]))
 def test_optimizer_and_schedule_build(path):
     import torch
     from espnet2.tasks.abs_task import scheduler_classes
 
-    from espnet2_supernet.tasks.asr import SupernetASRTask
-
     args = argparse.Namespace(**read(path))
-    (optimizer,) = SupernetASRTask.build_optimizers(args, torch.nn.Linear(2, 2))
+    (optimizer,) = task(path).build_optimizers(args, torch.nn.Linear(2, 2))
     if args.scheduler is not None:
         scheduler_classes[args.scheduler](optimizer, **args.scheduler_conf)
-    if args.scheduler == "onecyclelr":  # one step for each update, neither more nor fewer
+    # one step for each update, neither more nor fewer
+    total = {"onecyclelr": "total_steps", "tristagelr": "max_steps"}.get(args.scheduler)
+    if total is not None:
         updates = args.max_epoch * args.num_iters_per_epoch // args.accum_grad
-        assert args.scheduler_conf["total_steps"] == updates
+        assert args.scheduler_conf[total] == updates
 
 
 @pytest.mark.parametrize("path", DECODING, ids=lambda p: p.stem)
