@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.tasks.asr import ASRTask
+from espnet2.utils.types import str_or_none
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
-from espnet2_supernet.tasks import loading, validation
-from espnet2_supernet.tasks.base import SupernetTask
+from espnet2_supernet.tasks import loading, transfer, validation
+from espnet2_supernet.tasks.base import SupernetTask, resumes
+from espnet2_supernet.train.trainer import MASKS_ARE_FINAL
 
 register()  # at import: a worker that ESPnet spawns imports this module and nothing else
 
@@ -19,7 +22,8 @@ register()  # at import: a worker that ESPnet spawns imports this module and not
 class SupernetASRTask(SupernetTask, ASRTask):
     """ESPnet's ASR task with our encoder, front-end and model as defaults.
 
-    New option: ``--supernet_conf``, the table of subnets. Unknown keys in any block are errors.
+    New options: ``--supernet_conf``, the table of subnets; ``--ssl_model_file`` and
+    ``--ssl_masks``, to start from a pre-trained encoder. Unknown keys in any block are errors.
     """
 
     data_names = ("speech", "text")
@@ -30,6 +34,21 @@ class SupernetASRTask(SupernetTask, ASRTask):
         """Add ESPnet's options and ours."""
         super().add_task_arguments(parser)
         cls.add_supernet_arguments(parser)
+        group = parser.add_argument_group("Start from pre-training")
+        group.add_argument(
+            "--ssl_model_file",
+            type=str_or_none,
+            default=None,
+            help="Weights of ssl_train with their config.yaml beside them: encoder and "
+            "normalisation are taken over, the quantiser and its projections are not",
+        )
+        group.add_argument(
+            "--ssl_masks",
+            choices=transfer.MASK_CHOICES,
+            default="reset",
+            help="Masks of pre-training. reset: prune anew on this schedule; carry: start with "
+            "them, and let the schedule (constant, say) estimate them again; freeze: keep them",
+        )
         parser.set_defaults(
             encoder="supernet_conformer",
             frontend="log_mel",
@@ -46,7 +65,28 @@ class SupernetASRTask(SupernetTask, ASRTask):
             SupernetError: If the configuration, the data or a checkpoint cannot be used.
         """
         validation.check_token_list(args)
+        if args.ssl_model_file and not args.collect_stats and not resumes(args):
+            transfer.check_pretraining(args, cls.class_choices_list)
         super().main_worker(args)
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """Build ESPnet's optimizer; a new training takes over what was pre-trained.
+
+        Raises:
+            ConfigError: If ``optim_conf`` has an unknown key.
+            CheckpointError: If the output folder holds a checkpoint of another configuration, or
+                the pre-trained weights do not fit.
+        """
+        optimizers = super().build_optimizers(args, model)
+        if getattr(args, "ssl_model_file", None) and not args.collect_stats:
+            if not resumes(args):
+                transfer.take_over(args, model)
+            # read by the trainer, on resuming too: the schedule is at its end from the start
+            setattr(model, MASKS_ARE_FINAL, args.ssl_masks == "freeze")
+        return optimizers
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:

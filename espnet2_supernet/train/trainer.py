@@ -20,6 +20,9 @@ from espnet2_supernet.train.monitor import EpochMonitor, PlotFunction
 from espnet2_supernet.train.repair import repair_links
 from espnet2_supernet.train.reporter import SupernetReporter
 
+# Attribute of a model whose masks were given, so that no schedule has to estimate them
+MASKS_ARE_FINAL = "masks_are_final"
+
 
 class SupernetTrainer(Trainer):
     """Trains a supernet.
@@ -61,6 +64,8 @@ class SupernetTrainer(Trainer):
         if pruner is not None:
             pruner.reset()  # --init_param may have brought the end of another training's schedule
             pruner.set_total_steps(count_updates(train_iter_factory, trainer_options))
+            if getattr(model, MASKS_ARE_FINAL, False):
+                pruner.step.fill_(pruner.schedule.end)
         if may_leave_parameters_unused(model):
             trainer_options.unused_parameters = True
         with _host_replaced(monitor):
