@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espnet2_supernet.errors import CheckpointError, ConfigError
+from espnet2_supernet.sparsity.block_linear import BlockIndices, applies, block_linear
 from espnet2_supernet.sparsity.pattern import Elementwise, Pattern
 
 _PREFIX = "mask_"
@@ -48,6 +49,7 @@ class MaskedLinear(nn.Linear):
         super().__init__(*args, **kwargs)
         self.active_mask: str | None = None
         self.patterns: dict[str, Pattern] = {}
+        self._indices = BlockIndices()
 
     def add_mask(self, name: str, pattern: Pattern | None = None) -> None:
         """Add a mask that keeps every weight.
@@ -97,6 +99,12 @@ class MaskedLinear(nn.Linear):
         Returns:
             Output (..., out_features).
         """
+        if self.active_mask is not None:
+            mask = self.mask(self.active_mask)
+            if applies(x, self.weight, self.bias, mask, self.patterns[self.active_mask]):
+                index = self._indices.get(self.active_mask, mask)
+                if index is not None:
+                    return block_linear(x, self.weight, self.bias, mask, index)
         return F.linear(x, self.effective_weight(), self.bias)
 
     def extra_repr(self) -> str:
