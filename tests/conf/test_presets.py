@@ -11,6 +11,7 @@ SSL = sorted(CONF.glob("train_ssl_*.yaml"))
 PRESETS = [path for path in sorted(CONF.glob("train_*.yaml")) if path not in SSL]
 RECIPES = sorted(CONF.parent.glob("egs/*/supernet1/conf/**/train*.yaml"))
 OWN = [path for path in RECIPES if not path.is_symlink() and "ssl" not in path.stem]
+SSL_OWN = [path for path in RECIPES if not path.is_symlink() and "ssl" in path.stem]
 DECODING = sorted(CONF.glob("decode*.yaml"))
 MILLIONS = {
     "train_tiny": (0, 0.2),
@@ -88,7 +89,18 @@ def test_pretraining_preset_has_its_size_and_its_fine_tuning(path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("path", [*PRESETS, *SSL, *OWN], ids=lambda p: "/".join(p.parts[-5:]))
+@pytest.mark.parametrize("path", SSL_OWN, ids=lambda p: "/".join(p.parts[-5:]))
+def test_recognition_can_start_from_the_pretraining_of_its_recipe(path):
+    given, tuned = read(path), read(path.with_name("train.yaml"))
+    task(path).build_model(argparse.Namespace(**given | {"normalize": None}))
+    for key in ("frontend", "frontend_conf", "normalize", "encoder", "encoder_conf"):
+        assert given[key] == tuned[key], key
+    assert given["supernet_conf"]["subnets"] == tuned["supernet_conf"]["subnets"]
+
+
+@pytest.mark.parametrize(
+    "path", [*PRESETS, *SSL, *OWN, *SSL_OWN], ids=lambda p: "/".join(p.parts[-5:])
+)
 def test_optimizer_and_schedule_build(path):
     import torch
     from espnet2.tasks.abs_task import scheduler_classes

@@ -144,7 +144,65 @@ def test_a_training_that_is_done_is_not_started_again_on_other_hardware(supernet
     assert "--output_dir exp/asr_train_raw_en_char_max_epoch3" in commands[0]
 
 
-@pytest.mark.parametrize("number", [6, 7, 13, 15])
+def test_pretraining_is_off_by_default_and_stage_9_starts_from_it(supernet, recipe):
+    (recipe / "conf/train_ssl.yaml").write_text("frontend: log_mel\n")
+    done, commands = supernet(*TRAINED, "--stop_stage", "9")
+    assert "skipped (--use_ssl true pre-trains)" in done.stdout and not of(commands, "ssl_train")
+    assert "--ssl_model_file" not in of(commands, "asr_train")[-1]
+
+    options = (*TRAINED, "--stop_stage", "9", "--use_ssl", "true", "--ssl_masks", "freeze")
+    done, commands = supernet(*options)
+    assert done.returncode == 0, done.stderr
+    stats, training = of(commands, "ssl_train")
+    assert "--collect_stats true" in stats and "text" not in stats + training
+    assert "--train_data_path_and_name_and_type dump/raw/train/wav.scp,speech,sound" in training
+    assert "stats_file=exp/ssl_stats_raw_train/train/feats_stats.npz" in training
+    assert "--output_dir exp/ssl_train_ssl_raw_train" in training
+    (tuned,) = of(commands, "asr_train")  # its statistics are those of the training before
+    model = "exp/ssl_train_ssl_raw_train/valid.loss.ave.pth"
+    assert f"--ssl_model_file {model} --ssl_masks freeze" in tuned
+    out = "exp/asr_train_raw_en_char_from_ssl_train_ssl_raw_train_masks_freeze"
+    assert f"--output_dir {out}" in tuned
+    assert supernet(*options)[1] == [], "up to date"
+    done, _ = supernet("--stage", "7", "--stop_stage", "7", "--force", "true")
+    assert done.returncode == 0 and len(list((recipe / "exp").glob("ssl_*.old.*"))) == 1
+
+
+def test_pretraining_on_another_set_needs_its_audio_only(supernet, recipe):
+    (recipe / "conf/train_ssl.yaml").write_text("frontend: log_mel\n")
+    options = (
+        "--use_ssl",
+        "true",
+        "--ssl_train_set",
+        "untold",
+        "--stage",
+        "6",
+        "--stop_stage",
+        "7",
+    )
+    done, _ = supernet(*options)
+    assert done.returncode == 1 and "dump/raw/untold/wav.scp is missing" in done.stderr
+    (recipe / "dump/raw/untold").mkdir()
+    (recipe / "dump/raw/untold/wav.scp").write_text("a x\n")
+    done, commands = supernet(*options)
+    assert done.returncode == 0, done.stderr
+    assert "dump/raw/untold/wav.scp,speech,sound" in of(commands, "ssl_train")[-1]
+
+
+def test_a_given_pretraining_must_be_there(supernet, recipe):
+    options = (*TRAINED, "--stop_stage", "9", "--ssl_exp", "exp/ssl_mine")
+    done, commands = supernet(*options)
+    assert done.returncode == 1 and not of(commands, "ssl_train")
+    assert "exp/ssl_mine/valid.*.ave.pth is missing: run stage 7 first" in done.stderr
+    (recipe / "exp/ssl_mine").mkdir()
+    (recipe / "exp/ssl_mine/5epoch.pth").touch()
+    done, commands = supernet(*options, "--ssl_model", "5epoch.pth")
+    assert "--ssl_model_file exp/ssl_mine/5epoch.pth --ssl_masks reset" in commands[-1]
+    done, _ = supernet("--ssl_masks", "keep")
+    assert done.returncode == 2 and "--ssl_masks must be reset, carry or freeze" in done.stderr
+
+
+@pytest.mark.parametrize("number", [13, 15])
 def test_an_unbuilt_stage_asked_for_is_an_error(supernet, number):
     done, commands = supernet("--stage", str(number), "--stop_stage", str(number))
     assert done.returncode == 1

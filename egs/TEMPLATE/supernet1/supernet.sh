@@ -7,8 +7,8 @@
 #   3      format: check the audio, make dump/raw
 #   4      filter: remove too long, too short and empty utterances from training and validation
 #   5      token list
-#   6      SSL statistics (not built yet)
-#   7      SSL pre-training (not built yet)
+#   6      SSL statistics (off by default)
+#   7      SSL pre-training without text (off by default)
 #   8      ASR statistics
 #   9      supernet training, with pruning while it trains
 #   10     prune and extract: each subnet as a model of its own
@@ -22,6 +22,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./scripts/common.sh
+. ./scripts/training.sh
 command_line="./supernet.sh $(printf '%q ' "$@")"
 
 # options {
@@ -59,6 +60,16 @@ token_type=bpe  # bpe, char or word
 nbpe=500        # number of BPE tokens
 bpemode=unigram # unigram or bpe
 nlsyms=""       # symbols kept whole, e.g. "<noise>"
+# Pre-training
+use_ssl=false                     # stages 6 and 7; stage 9 then starts from the pre-trained encoder
+ssl_config=conf/train_ssl.yaml    # configuration of pre-training, with its supernet_conf block
+ssl_args=""                       # options of ssl_train that win over the configuration
+ssl_tag=""                        # name of the pre-training; default: from configuration and data
+ssl_train_set=""                  # folder of <dumpdir>/raw, needs wav.scp only; default: the training set
+ssl_stats_dir=""                  # default: <expdir>/ssl_stats_raw_<ssl_train_set>
+ssl_exp=""                        # default: <expdir>/ssl_<ssl_tag>; given alone: start stage 9 from it
+ssl_model=""                      # checkpoint in ssl_exp; default: its valid.*.ave.pth
+ssl_masks=reset                   # masks of pre-training in stage 9: reset, carry or freeze
 # Training
 asr_config=conf/train.yaml   # training configuration, with its supernet_conf block
 asr_args=""                  # options of asr_train that win over the configuration
@@ -84,7 +95,7 @@ parse_options "${BASH_SOURCE[0]##*/}" "$@"
 stage_titles=([1]="data preparation" "speed perturbation" "format" "filter" "token list"
     "SSL statistics" "SSL pre-training" "ASR statistics" "supernet training" "prune and extract"
     "decode" "score" "latency" "pack" "upload")
-unbuilt_stages="6 7 13 15"
+unbuilt_stages="13 15"
 
 # ------------------------------------------------------------------------- names and checks
 
@@ -92,6 +103,7 @@ unbuilt_stages="6 7 13 15"
 [ -n "${valid_set}" ] || die 2 "--valid_set is empty"
 [ -n "${test_sets}" ] || die 2 "--test_sets is empty"
 [ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
+case ${ssl_masks} in reset | carry | freeze) ;; *) die 2 "--ssl_masks must be reset, carry or freeze" ;; esac
 case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be slurm or mpi" ;; esac
 ! "${skip_data_prep}" || skip_stages+=" 1 2 3 4 5"
 ! "${skip_train}" || skip_stages+=" 6 7 8 9 10"
@@ -111,8 +123,14 @@ case ${token_type} in
 esac
 token_dir=data/${lang}_token_list/${tokens}
 suffix=raw_${lang}_${tokens}${speed_perturb_factors:+_sp}
+ssl_train_set=${ssl_train_set:-${train_set}}
+ssl_tag=${ssl_tag:-$(basename "${ssl_config}" .yaml)_raw_${ssl_train_set}$(tr -d ' /|=' <<<"${ssl_args//--/_}")}
+ssl_stats_dir=${ssl_stats_dir:-${expdir}/ssl_stats_raw_${ssl_train_set}}
+starts_from_ssl=$([ -n "${ssl_exp}" ] && echo true || echo "${use_ssl}")
+ssl_exp=${ssl_exp:-${expdir}/ssl_${ssl_tag}}
 if [ -z "${asr_tag}" ]; then
     asr_tag=$(basename "${asr_config}" .yaml)_${suffix}$(tr -d ' /|=' <<<"${asr_args//--/_}")
+    ! "${starts_from_ssl}" || asr_tag+=_from_$(basename "${ssl_exp}")_masks_${ssl_masks}
 fi
 asr_stats_dir=${asr_stats_dir:-${expdir}/asr_stats_${suffix}}
 asr_exp=${asr_exp:-${expdir}/asr_${asr_tag}}
@@ -197,97 +215,6 @@ stage_5() {
         bin data tokens --text "${raw}/${train_set}/text" --out "${token_dir}" \
         --token_type "${token_type}" "${extra[@]}"
     bin data validate --in "${raw}/${train_set}" "${raw}/${valid_set}" "${token_options[@]}"
-}
-
-# One job per 5000 utterances (a job takes 10 s to start), each with its part of both sets.
-collect_stats() {
-    local logs=${asr_stats_dir}/logdir jobs part parts=() job
-    rm -rf "${logs}"
-    jobs=$(jobs_for "${raw}/${train_set}/wav.scp" 5000 "${nj}")
-    jobs=$(jobs_for "${raw}/${valid_set}/wav.scp" 1 "${jobs}")
-    split_lines "${raw}/${train_set}/wav.scp" "${jobs}" "${logs}/train"
-    split_lines "${raw}/${valid_set}/wav.scp" "${jobs}" "${logs}/valid"
-    # shellcheck disable=SC2086
-    run_jobs "${jobs}" "${logs}/stats.{JOB}.log" "${python}" -m espnet2_supernet.bin.asr_train \
-        --collect_stats true --use_preprocessor true --ngpu 0 --config "${asr_config}" \
-        "${token_options[@]}" "${data_options[@]}" --train_shape_file "${logs}/train.{JOB}" \
-        --valid_shape_file "${logs}/valid.{JOB}" --output_dir "${logs}/stats.{JOB}" ${asr_args}
-    for ((job = 1; job <= jobs; job++)); do parts+=(--input_dir "${logs}/stats.${job}"); done
-    run_logged "${logs}/aggregate.log" "${python}" -m espnet2.bin.aggregate_stats_dirs "${parts[@]}" \
-        --output_dir "${asr_stats_dir}"
-    for part in train valid; do
-        awk -v size="$(wc -l <"${token_dir}/tokens.txt")" '{ print $0 "," size }' \
-            "${asr_stats_dir}/${part}/text_shape" >"${asr_stats_dir}/${part}/text_shape.${token_type}"
-    done
-}
-
-frontend_options() { # all that the statistics depend on in the training options
-    "${python}" -c 'import sys, yaml; c = yaml.safe_load(open(sys.argv[1])) or {}
-print({k: v for k, v in sorted(c.items()) if k.startswith("frontend")}, sys.argv[2:])' \
-        "${asr_config}" "$(grep -oE -- '--frontend[^ ]*[ =][^ ]+' <<<"${asr_args}" || true)"
-}
-
-stage_8() {
-    [ -f "${asr_config}" ] || die 1 "${asr_config} is missing (--asr_config)"
-    once "${asr_stats_dir}/.done" "${token_dir}/tokens.txt $(in_dir "${raw}/${train_set}" \
-        "wav.scp text") $(in_dir "${raw}/${valid_set}" "wav.scp text")" \
-        "${asr_stats_dir}/train/speech_shape ${asr_stats_dir}/valid/speech_shape" \
-        collect_stats "${token_dir}" "${raw}/${train_set}" "${raw}/${valid_set}" "$(frontend_options)"
-}
-
-# One node: ESPnet's own spawn. Several: ESPnet's launch through the cluster wrapper, or srun/mpirun
-# inside an allocation.
-launch_training() { # asr_train options
-    local train=("${python}" -m espnet2_supernet.bin.asr_train "$@") backend=()
-    local gpus=(--ngpu "${ngpu}")
-    [ "${ngpu}" -gt 0 ] || backend=(--dist_backend gloo)
-    if [ "${cmd_backend}" != local ] && [ -z "${dist_launcher}" ]; then
-        log "  follow it with: tail -F ${asr_exp}/progress.log"
-        run_logged "${asr_exp}/launch.log" "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" \
-            --log "${asr_exp}/train.log" "${gpus[@]}" --num_nodes "${num_nodes}" \
-            --init_file_prefix "${asr_exp}/.dist_init_" --multiprocessing_distributed true -- "${train[@]}"
-        return
-    fi
-    case ${dist_launcher}:${num_nodes} in
-        :1)
-            [ "${ngpu}" -le 1 ] || gpus+=(--multiprocessing_distributed true)
-            run_logged "${asr_exp}/train.log" "${train[@]}" "${gpus[@]}"
-            return
-            ;;
-        :*) die 1 "--num_nodes ${num_nodes} needs cmd_backend=slurm, cmd_backend=sge or --dist_launcher" ;;
-        slurm:*) set -- srun --nodes "${num_nodes}" --ntasks-per-node 1 --export=ALL ;;
-        mpi:*) set -- mpirun -np "${num_nodes}" ;;
-    esac
-    run_logged "${asr_exp}/train.log" "$@" "${train[@]}" "${gpus[@]}" --multiprocessing_distributed true \
-        --dist_launcher "${dist_launcher}" --dist_init_method "file://$(readlink -f "${asr_exp}")/.dist_init_$$" "${backend[@]}"
-}
-
-train() {
-    local normalize=()
-    if "${force}" && [ -e "${asr_exp}/checkpoint.pth" ]; then
-        mv "${asr_exp}" "${asr_exp}.old.$(date +%Y%m%d%H%M%S)"
-    fi
-    mkdir -p "${asr_exp}"
-    # The way to go on with this experiment, as in ESPnet.
-    printf '#!/usr/bin/env bash\ncd %q && %s--stage 9 "$@"\n' "${PWD}" "${command_line}" >"${asr_exp}/run.sh"
-    chmod +x "${asr_exp}/run.sh"
-    [ "${feats_normalize}" = none ] || normalize=(--normalize "${feats_normalize}")
-    [ "${feats_normalize}" != global_mvn ] ||
-        normalize+=(--normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz")
-    # shellcheck disable=SC2086
-    launch_training --use_preprocessor true --config "${asr_config}" "${token_options[@]}" \
-        "${data_options[@]}" --train_shape_file "${asr_stats_dir}/train/speech_shape" \
-        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" \
-        --valid_shape_file "${asr_stats_dir}/valid/speech_shape" \
-        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}" \
-        --fold_length 80000 --fold_length 150 "${normalize[@]}" --resume true \
-        --output_dir "${asr_exp}" ${asr_args}
-}
-
-stage_9() {
-    once "${asr_exp}/.done" "${asr_config} ${asr_stats_dir}/.done" \
-        "$(in_dir "${asr_exp}" "config.yaml subnets.json")" \
-        train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}"
 }
 
 find_model() {
@@ -390,6 +317,8 @@ for number in "${!stage_titles[@]}"; do
     if [[ " ${unbuilt_stages} " == *" ${number} "* ]]; then
         ! "${alone}" || die 1 "stage ${number} (${stage_titles[number]}) is not built yet"
         log "Stage ${number}: ${stage_titles[number]}: not built yet, skipped"
+    elif [[ "6 7" == *"${number}"* ]] && ! "${use_ssl}" && ! "${alone}"; then
+        log "Stage ${number}: ${stage_titles[number]}: skipped (--use_ssl true pre-trains)"
     elif [ "${number}" = 14 ] && "${skip_packing}" && ! "${alone}"; then
         log "Stage 14: ${stage_titles[14]}: skipped (--skip_packing false packs)"
     else
