@@ -2,11 +2,12 @@
 
     python tests/benchmarks/bench_joint_step.py --config conf/train_small.yaml --threads 2
 
-Three models of the same size take steps (features, forward, backward, clipping, optimiser) on the
+Models of the same size take steps (features, forward, backward, clipping, optimiser) on the
 same batch, in turns in one process, after a warm-up; the medians of the paired ratios are printed:
 
     joint / dense    two subnets (the table of the configuration) against full context alone
     masks            the same two contexts with and without masks
+    kernels / dense  the first again, the sparse pass by block-sparse kernels
 
 CPU seconds of the process are used beside wall seconds, since other load disturbs them less.
 """
@@ -28,6 +29,7 @@ from espnet2_supernet.compat import quiet
 
 quiet()
 
+from espnet2_supernet.sparsity.block_linear import use_block_kernels  # noqa: E402
 from espnet2_supernet.tasks.asr import SupernetASRTask  # noqa: E402
 
 
@@ -74,10 +76,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="length of the utterances")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--vocab_size", type=int, default=500)
+    parser.add_argument("--onednn_matmul", choices=("true", "false"), default="false")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.onednn_matmul == "true":
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
     conf = yaml.safe_load(args.config.read_text())
     steps = {name: build(one, args.vocab_size) for name, one in variants(conf).items()}
+    steps["kernels"] = steps["joint"]
     samples, labels = int(args.seconds * 16000), int(args.seconds * 4)
     batch = {
         "speech": torch.randn(args.batch_size, samples) * 0.1,
@@ -88,6 +94,7 @@ def main() -> None:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for turn in range(args.rounds + 1):
         for name, step in steps.items():
+            use_block_kernels(name == "kernels")
             wall, cpu = time.perf_counter(), time.process_time()
             step(batch)
             if turn:  # the first is a warm-up
@@ -99,10 +106,14 @@ def main() -> None:
     for name, rows in times.items():
         wall, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
         print(f"{name:9} {wall:7.3f} s wall {cpu:7.3f} s CPU")
-    for label, top, bottom in (("joint / dense", "joint", "dense"), ("masks", "joint", "unmasked")):
+    for label, top, bottom in (
+        ("joint / dense", "joint", "dense"),
+        ("masks", "joint", "unmasked"),
+        ("kernels / dense", "kernels", "dense"),
+    ):
         pairs = list(zip(times[top], times[bottom], strict=True))
         ratios = [statistics.median(a[i] / b[i] for a, b in pairs) for i in (0, 1)]
-        print(f"{label:14} {ratios[0]:.3f} wall, {ratios[1]:.3f} CPU (medians of paired ratios)")
+        print(f"{label:15} {ratios[0]:.3f} wall, {ratios[1]:.3f} CPU (medians of paired ratios)")
 
 
 if __name__ == "__main__":
