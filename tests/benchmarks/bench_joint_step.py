@@ -1,6 +1,7 @@
 """Cost of a joint training step: two subnets against one, masks against none.
 
     python tests/benchmarks/bench_joint_step.py --config conf/train_small.yaml --threads 2
+    python tests/benchmarks/bench_joint_step.py --config conf/train_ssl_small.yaml --task ssl
 
 Models of the same size take steps (features, forward, backward, clipping, optimiser) on the
 same batch, in turns in one process, after a warm-up; the medians of the paired ratios are printed:
@@ -31,16 +32,18 @@ quiet()
 
 from espnet2_supernet.sparsity.block_linear import use_block_kernels  # noqa: E402
 from espnet2_supernet.tasks.asr import SupernetASRTask  # noqa: E402
+from espnet2_supernet.tasks.ssl import SupernetSSLTask  # noqa: E402
+
+TASKS = {"asr": SupernetASRTask, "ssl": SupernetSSLTask}
 
 
-def build(conf: dict, vocab_size: int) -> Callable[[dict[str, torch.Tensor]], None]:
+def build(conf: dict, task: str, vocab_size: int) -> Callable[[dict[str, torch.Tensor]], None]:
     """A training step of a model of this configuration."""
     tokens = ["<blank>", "<unk>", *map(str, range(vocab_size - 3)), "<sos/eos>"]
-    args = argparse.Namespace(
-        **SupernetASRTask.get_default_config() | conf | {"token_list": tokens, "normalize": None}
-    )
+    more = {"token_list": tokens, "normalize": None}
+    args = argparse.Namespace(**TASKS[task].get_default_config() | conf | more)
     torch.manual_seed(0)
-    model = SupernetASRTask.build_model(args).train()
+    model = TASKS[task].build_model(args).train()
     for module in model.encoder.modules():  # masks as pruning would leave them: a random pattern
         for name in getattr(module, "patterns", {}):
             rows = torch.rand(-(-module.out_features // 16), module.in_features) < 0.3
@@ -71,6 +74,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=Path("conf/train_small.yaml"))
+    parser.add_argument("--task", choices=sorted(TASKS), default="asr")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=12.0, help="length of the utterances")
@@ -82,7 +86,7 @@ def main() -> None:
     if args.onednn_matmul == "true":
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"
     conf = yaml.safe_load(args.config.read_text())
-    steps = {name: build(one, args.vocab_size) for name, one in variants(conf).items()}
+    steps = {name: build(one, args.task, args.vocab_size) for name, one in variants(conf).items()}
     steps["kernels"] = steps["joint"]
     samples, labels = int(args.seconds * 16000), int(args.seconds * 4)
     batch = {
@@ -105,7 +109,8 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
     for name, rows in times.items():
         wall, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"{name:9} {wall:7.3f} s wall {cpu:7.3f} s CPU")
+        speech = args.batch_size * args.seconds
+        print(f"{name:9} {wall:7.3f} s wall {cpu:7.3f} s CPU, {speech / cpu:.0f} h speech / CPU h")
     for label, top, bottom in (
         ("joint / dense", "joint", "dense"),
         ("masks", "joint", "unmasked"),
