@@ -27,7 +27,7 @@ fi
     --train_set train_nodev \
     --valid_set train_dev \
     --test_sets "${test_sets}" \
-    --speed_perturb_factors "0.85 0.9 0.95 1.0 1.05 1.1 1.15" \
+    --speed_perturb_factors "0.85 0.9 0.95 1.0 1.05 1.1 1.15 1.2" \
     --token_type char \
     --asr_config conf/train.yaml \
     --inference_config conf/decode.yaml \
