@@ -15,6 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from espnet2_supernet.runtime import block_tiles, layout_tiles
+from espnet2_supernet.runtime import vectors as v
 from espnet2_supernet.runtime.block_tiles import (
     INPUT_ROWS,
     ROWS,
@@ -39,8 +41,12 @@ PITCH = PANEL_ROWS + 1
 def _jit(function: Callable) -> Any:
     """Compile lazily with an on-disk cache, or without one where no folder is writable."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        compiled: Any = numba.njit(nogil=True, cache=True)(function)
+        # numba looks for changes of this file only, not of those that define the intrinsics.
+        file = compiled._cache._cache_file
+        file._source_stamp = (file._source_stamp, v.source_stamp(block_tiles, layout_tiles, v))
+        return compiled
+    except (RuntimeError, OSError, AttributeError):  # RuntimeError: "no locator available"
         return numba.njit(nogil=True)(function)
 
 

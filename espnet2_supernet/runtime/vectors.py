@@ -7,7 +7,10 @@ AVX-512 and two of AVX2; LLVM splits it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding
@@ -34,8 +37,23 @@ def cpu_has(*features: str) -> bool:
     wanted: str | None = vars(config)["CPU_FEATURES"]
     if wanted is not None:
         return all(f"+{name}" in wanted.split(",") for name in features)
-    host = llvmlite.binding.get_host_cpu_features()
+    try:
+        host = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell here; numba then uses no feature, either
+        return False
     return all(host.get(name, False) for name in features)
+
+
+def source_stamp(*modules: ModuleType) -> str:
+    """Return a digest of the sources of modules.
+
+    Raises:
+        OSError: If a source cannot be read.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
 
 
 def procedure(emit: Callable[..., None], kinds: tuple[Any, ...]) -> Any:

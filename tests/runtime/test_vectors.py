@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from espnet2_supernet.runtime import vectors
 from espnet2_supernet.runtime.vectors import cpu_has
 
 
@@ -13,6 +14,14 @@ def test_the_features_that_numba_compiles_for_count(monkeypatch):
     assert cpu_has("avx2", "fma") and not cpu_has("avx512f") and not cpu_has("avx2", "avx512f")
     monkeypatch.setattr(config, "CPU_FEATURES", None)
     assert not cpu_has("no such feature")
+
+
+def test_a_cpu_that_llvm_cannot_describe_has_no_features(monkeypatch):
+    def unknown():
+        raise RuntimeError("Failed to get host CPU features.")
+
+    monkeypatch.setattr(vectors.llvmlite.binding, "get_host_cpu_features", unknown)
+    assert not cpu_has("avx2")
 
 
 @pytest.mark.parametrize("forbidden", ["torch", "espnet2"])
