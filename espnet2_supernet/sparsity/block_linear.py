@@ -125,10 +125,10 @@ class _BlockLinear(torch.autograd.Function):
         products, threads, rows = _products(), torch.get_num_threads(), _rows(grad)
         by_x = by_weight = by_bias = None
         if to_x:
-            by_x = torch.empty(x.shape)
+            by_x = torch.empty_like(x, memory_format=torch.contiguous_format)
             products.input_gradient(ctx.index, ctx.packed, rows, _rows(by_x), threads)
         if to_weight or to_bias:
-            by_weight, by_bias = torch.empty(weight.shape), torch.empty(weight.shape[0])
+            by_weight, by_bias = torch.empty_like(weight), weight.new_empty(weight.shape[0])
             products.weight_gradient(
                 ctx.index, _rows(x), rows, by_weight.numpy(), by_bias.numpy(), threads
             )

@@ -120,6 +120,15 @@ def test_copies_and_pickles_work_on():
         assert torch.equal(other(x), wanted) and uses_kernels(other, x)
 
 
+def test_another_default_type_does_not_matter():
+    layer, x, grad = sparse_layer(), torch.randn(64, 48), torch.randn(64, 32)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert all(one.dtype == torch.float32 for one in step(layer, x, grad))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_gradient_of_the_gradient():
     layer, x = sparse_layer(), torch.randn(64, 48, requires_grad=True)
 
