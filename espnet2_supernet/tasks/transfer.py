@@ -80,8 +80,9 @@ def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
         if keys:
             raise CheckpointError(f"{where}: {len(keys)} {name} keys ({min(keys)}, ...)")
     model.load_state_dict(taken, strict=False)
-    dropped = sorted({key.split(".")[0] for key in states.keys() - taken.keys()})
-    logging.info(f"{where}: took {len(taken)} tensors over, dropped those of {', '.join(dropped)}")
+    dropped = sorted({key.split(".")[0] for key in states if not key.startswith(_TAKEN)})
+    dropped += ["the masks"] if args.ssl_masks == "reset" else []
+    logging.info(f"{where}: took {len(taken)} tensors over, dropped {', '.join(dropped)}")
     if args.ssl_masks == "freeze":
         _check_sparsity(model, where)
 

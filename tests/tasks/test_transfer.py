@@ -1,5 +1,6 @@
 """A recogniser that starts from a pre-trained encoder."""
 
+import re
 import shutil
 
 import pytest
@@ -32,13 +33,16 @@ def masks_of(states):
 
 @pytest.mark.parametrize(("masks", "schedule"), [("reset", None), ("carry", CONSTANT)])
 def test_encoder_and_normalisation_are_taken_over(
-    tiny_corpus, pretrained, tmp_path, masks, schedule
+    tiny_corpus, pretrained, tmp_path, masks, schedule, caplog
 ):
+    caplog.set_level("INFO")
     args = parse(options(tiny_corpus, pretrained, tmp_path, masks, schedule))
     transfer.check_pretraining(args, SupernetASRTask.class_choices_list)
     model = SupernetASRTask.build_model(args)
     head = model.ctc.ctc_lo.weight.clone()
     SupernetASRTask.build_optimizers(args, model)
+    (told,) = re.findall("dropped (.*)", caplog.text)
+    assert told == "heads, num_batches, pruner" + (", the masks" if masks == "reset" else "")
     before = torch.load(pretrained / "4epoch.pth", weights_only=True)
     after = model.state_dict()
     shared = [key for key in after if key.startswith(("encoder.", "normalize."))]
