@@ -26,7 +26,7 @@ def draw_negatives(
         ``(N, K)`` with N = sum of the counts, utterance after utterance; the n-th masked frame of
         its utterance counts as n.
     """
-    rows = [np.zeros((0, num_negatives), dtype=np.int64)]
+    rows: list[np.ndarray] = [np.zeros((0, num_negatives), dtype=np.int64)]
     for count, random in zip(counts, generators, strict=True):
         drawn = random.integers(0, max(count - 1, 1), size=(count, num_negatives))
         own = np.arange(count)[:, None]
