@@ -13,7 +13,7 @@ from espnet2.utils.types import str_or_none
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
 from espnet2_supernet.tasks import loading, transfer, validation
-from espnet2_supernet.tasks.base import SupernetTask, resumes
+from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics, resumes
 from espnet2_supernet.train.trainer import MASKS_ARE_FINAL
 
 register()  # at import: a worker that ESPnet spawns imports this module and nothing else
@@ -101,8 +101,7 @@ class SupernetASRTask(SupernetTask, ASRTask):
         Raises:
             ConfigError: If the configuration cannot be used.
         """
-        if getattr(args, "collect_stats", False):
-            args.normalize, args.normalize_conf = None, {}  # what it would read is being made
+        forget_statistics(args)
         if args.model == "supernet":
             config = validation.merge_supernet_conf(args)
             validation.check_streamable(args, config)
@@ -110,13 +109,8 @@ class SupernetASRTask(SupernetTask, ASRTask):
             raise ConfigError(f"supernet_conf: --model {args.model} has no subnets; use supernet")
         validation.check_token_list(args)
         validation.check_blocks(args, cls.class_choices_list)
-        try:
+        with building():
             return super().build_model(args)
-        except (TypeError, EOFError) as error:  # a value of another type; an empty stats_file
-            raise ConfigError(
-                f"the model cannot be built ({error}); check the types of the values in "
-                "encoder_conf, frontend_conf, model_conf, and normalize_conf.stats_file"
-            ) from error
 
     @classmethod
     def build_model_from_file(

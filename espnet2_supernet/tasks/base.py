@@ -6,7 +6,8 @@ import argparse
 import difflib
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -16,6 +17,7 @@ from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.block_linear import use_block_kernels
 from espnet2_supernet.tasks import validation
 from espnet2_supernet.tasks.training_data import (
@@ -133,6 +135,28 @@ class SupernetTask(AbsTask):
         if pruner is not None:
             pruner.attach(optimizers[0])
         return optimizers
+
+
+def forget_statistics(args: argparse.Namespace) -> None:
+    """While statistics are collected there are none to normalise with yet."""
+    if getattr(args, "collect_stats", False):
+        args.normalize, args.normalize_conf = None, {}
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Name the configuration when a model cannot be built from it.
+
+    Raises:
+        ConfigError: If a value has the wrong type, or a file that is read is empty.
+    """
+    try:
+        yield
+    except (TypeError, EOFError) as error:  # a value of another type; an empty stats_file
+        raise ConfigError(
+            f"the model cannot be built ({error}); check the types of the values in "
+            "encoder_conf, frontend_conf, model_conf, and normalize_conf.stats_file"
+        ) from error
 
 
 def _check_resume(args: argparse.Namespace) -> None:

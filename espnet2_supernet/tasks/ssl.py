@@ -24,7 +24,7 @@ from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
 from espnet2_supernet.tasks import loading, validation
-from espnet2_supernet.tasks.base import SupernetTask
+from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics
 
 frontend_choices = ClassChoices(
     "frontend", {"log_mel": LogMelFrontend}, type_check=AbsFrontend, default="log_mel"
@@ -121,18 +121,12 @@ class SupernetSSLTask(SupernetTask):
         Raises:
             ConfigError: If the configuration cannot be used.
         """
-        if getattr(args, "collect_stats", False):
-            args.normalize, args.normalize_conf = None, {}  # what it would read is being made
+        forget_statistics(args)
         config = validation.merge_supernet_conf(args)
         validation.check_streamable(args, config)
         validation.check_blocks(args, cls.class_choices_list)
-        try:
+        with building():
             return cls._build(args)
-        except (TypeError, EOFError) as error:  # a value of another type; an empty stats_file
-            raise ConfigError(
-                f"the model cannot be built ({error}); check the types of the values in "
-                "encoder_conf, frontend_conf, model_conf, and normalize_conf.stats_file"
-            ) from error
 
     @classmethod
     def _build(cls, args: argparse.Namespace) -> SupernetSSLModel:
