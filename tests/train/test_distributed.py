@@ -1,19 +1,10 @@
 """Two processes against one, at the same global batch."""
 
-import multiprocessing
-import socket
-
 import pytest
 import torch
 
 from espnet2_supernet.bin import asr_train
 from espnet2_supernet.tasks.asr import SupernetASRTask
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
 
 
 def curve(folder) -> list[tuple[float, float]]:
@@ -22,7 +13,7 @@ def curve(folder) -> list[tuple[float, float]]:
     return [(stats[e]["train"]["loss"], stats[e]["valid"]["loss"]) for e in sorted(stats)]
 
 
-def test_two_processes_follow_the_loss_curve_of_one(tiny_corpus, tmp_path):
+def test_two_processes_follow_the_loss_curve_of_one(tiny_corpus, tmp_path, run_two_ranks):
     torch.set_num_threads(1)
     encoder = {**tiny_corpus.config()["encoder_conf"], "dropout_rate": 0.0}
     config = tiny_corpus.write_config(
@@ -30,21 +21,7 @@ def test_two_processes_follow_the_loss_curve_of_one(tiny_corpus, tmp_path):
     )
     asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "one")])
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["espnet2_supernet.tasks.asr"])
-    cmd = ["--config", str(config), "--output_dir", str(tmp_path / "two")]
-    cmd += ["--multiprocessing_distributed", "false", "--dist_backend", "gloo"]
-    cmd += ["--dist_world_size", "2", "--dist_master_addr", "localhost"]
-    cmd += ["--dist_master_port", str(free_port()), "--dist_rank"]
-    ranks = [
-        context.Process(target=SupernetASRTask.main, kwargs={"cmd": [*cmd, str(rank)]})
-        for rank in range(2)
-    ]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(200)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    run_two_ranks(SupernetASRTask, config, tmp_path / "two")
 
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(one) == 5 and one[-1][0] < one[0][0]

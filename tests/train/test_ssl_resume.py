@@ -1,8 +1,5 @@
 """Pre-training broken off and resumed, and two processes against one."""
 
-import multiprocessing
-import socket
-
 import pytest
 import torch
 
@@ -64,12 +61,6 @@ def test_a_resumed_run_has_the_same_weights_codebooks_and_masks(tiny_corpus, tmp
     assert int(left["num_batches"]) == 16
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
-
-
 def curve(folder) -> list[list[float]]:
     stats = torch.load(folder / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
     keys = ["loss", "loss_server", "loss_device", "loss_diversity", "code_perplexity_0"]
@@ -77,7 +68,7 @@ def curve(folder) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_two_processes_agree_with_one(tiny_corpus, tmp_path, sequential):
+def test_two_processes_agree_with_one(tiny_corpus, tmp_path, sequential, run_two_ranks):
     """Spans, negatives and noise are the utterances'; the diversity is of the whole batch."""
     torch.set_num_threads(1)
     given = tiny_corpus.ssl_config()
@@ -91,21 +82,7 @@ def test_two_processes_agree_with_one(tiny_corpus, tmp_path, sequential):
     )
     ssl_train.main(["--config", str(config), "--output_dir", str(tmp_path / "one")])
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["espnet2_supernet.tasks.ssl"])
-    cmd = ["--config", str(config), "--output_dir", str(tmp_path / "two")]
-    cmd += ["--multiprocessing_distributed", "false", "--dist_backend", "gloo"]
-    cmd += ["--dist_world_size", "2", "--dist_master_addr", "localhost"]
-    cmd += ["--dist_master_port", str(free_port()), "--dist_rank"]
-    ranks = [
-        context.Process(target=SupernetSSLTask.main, kwargs={"cmd": [*cmd, str(rank)]})
-        for rank in range(2)
-    ]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(200)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    run_two_ranks(SupernetSSLTask, config, tmp_path / "two")
 
     for left, right in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
         assert right == pytest.approx(left, rel=1e-4, abs=1e-5)
