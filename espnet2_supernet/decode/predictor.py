@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -38,6 +39,7 @@ class TransducerHead:
         """Number of output symbols, blank included."""
         return self.joint.lin_out.out_features
 
+    @torch.no_grad()
     def project(self, frames: torch.Tensor) -> torch.Tensor:
         """Map encoder outputs ``(n, D)`` to the joint space ``(n, J)``."""
         return self.joint.lin_enc(frames)
@@ -48,6 +50,7 @@ class TransducerHead:
         outputs, states = self.step([self.blank_id], [self.predictor.init_state(1)])
         return outputs, states[0]
 
+    @torch.no_grad()
     def step(self, tokens: list[int], states: list[Any]) -> tuple[torch.Tensor, list[Any]]:
         """Read one more token per history.
 
@@ -63,7 +66,12 @@ class TransducerHead:
         new = [self.predictor.select_state(batch, i) for i in range(len(tokens))]
         return self.joint.lin_dec(outputs), new
 
-    def log_probs(self, enc: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:
-        """Combine projections (broadcast over the first axis) to log-probabilities ``(n, V)``."""
+    def stack(self, outputs: list[torch.Tensor]) -> torch.Tensor:
+        """Put projected outputs ``(J,)`` into one matrix ``(B, J)``."""
+        return torch.stack(outputs)
+
+    @torch.no_grad()
+    def log_probs(self, enc: torch.Tensor, pred: torch.Tensor) -> np.ndarray:
+        """Combine projections (broadcast over the first axis): log-probabilities ``(n, V)``."""
         logits = self.joint(enc, pred, no_projection=True)
-        return torch.log_softmax(logits.float(), dim=-1)
+        return torch.log_softmax(logits.float(), dim=-1).cpu().numpy()

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from espnet2_supernet.decode.build import Search
-from espnet2_supernet.decode.hypothesis import SearchHypothesis, Transcript
 from espnet2_supernet.decode.text import TextDecoder
 from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis, Transcript
 from espnet2_supernet.supernet.context import Context
 
 MAX_PIECE_SECONDS = 10.0  # longer pieces are split, so that their activations stay bounded

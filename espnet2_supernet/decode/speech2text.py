@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from espnet2_supernet.decode.build import build_search, choose_output
-from espnet2_supernet.decode.hypothesis import SearchHypothesis
 from espnet2_supernet.decode.lm import FusionLM, load_lm
 from espnet2_supernet.decode.loading import fetch_packed, load_model, packed_files
 from espnet2_supernet.decode.options import DecodeOptions, merge_context
 from espnet2_supernet.decode.session import StreamingSession, as_samples
 from espnet2_supernet.decode.text import TextDecoder
 from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis
 from espnet2_supernet.supernet.context import Context
 
 Result = tuple[str | None, list[str], list[int], "Hypothesis"]

@@ -10,19 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from espnet2_supernet.decode.hypothesis import SearchHypothesis, Transcript
+from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis, Transcript
 
 
-def to_numpy(log_probs: torch.Tensor | np.ndarray) -> np.ndarray:
-    """Return log-probabilities ``(T, V)`` as float64 on the CPU.
+def as_log_probs(log_probs: np.ndarray) -> np.ndarray:
+    """Return log-probabilities ``(T, V)`` as float64.
 
     Raises:
         ValueError: If the shape is not two-dimensional or a value is NaN.
     """
-    if isinstance(log_probs, torch.Tensor):
-        log_probs = log_probs.detach().to("cpu", torch.float64).numpy()
     array = np.asarray(log_probs, dtype=np.float64)
     if array.ndim != 2:
         raise ValueError(f"log-probabilities must have shape (T, V), not {array.shape}")
@@ -65,7 +62,7 @@ class GreedyCTC:
         """Return the state before the first frame."""
         return GreedyCTCState(last=self.blank_id)
 
-    def advance(self, state: GreedyCTCState, frames: torch.Tensor | np.ndarray) -> None:
+    def advance(self, state: GreedyCTCState, frames: np.ndarray) -> None:
         """Take the next frames.
 
         Args:
@@ -75,7 +72,7 @@ class GreedyCTC:
         Raises:
             ValueError: If the shape is wrong or a value is NaN.
         """
-        log_probs = to_numpy(frames)
+        log_probs = as_log_probs(frames)
         if not len(log_probs):
             return
         best = log_probs.argmax(axis=1)

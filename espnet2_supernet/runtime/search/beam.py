@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from espnet2_supernet.decode.hypothesis import (
+from espnet2_supernet.runtime.search.hypothesis import (
     Alignment,
     PrefixNode,
     Transcript,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet2_supernet.decode.hypothesis import NEG_INF, Alignment, PrefixNode, log_add
+from espnet2_supernet.runtime.search.hypothesis import NEG_INF, Alignment, PrefixNode, log_add
 
 
 class CTCBeam:

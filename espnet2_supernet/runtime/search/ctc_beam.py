@@ -11,12 +11,11 @@ import heapq
 from typing import Any
 
 import numpy as np
-import torch
 
-from espnet2_supernet.decode.beam import BeamState, commit_if_due
-from espnet2_supernet.decode.ctc import to_numpy
-from espnet2_supernet.decode.ctc_prefix import CTCBeam
-from espnet2_supernet.decode.hypothesis import (
+from espnet2_supernet.runtime.search.beam import BeamState, commit_if_due
+from espnet2_supernet.runtime.search.ctc import as_log_probs
+from espnet2_supernet.runtime.search.ctc_prefix import CTCBeam
+from espnet2_supernet.runtime.search.hypothesis import (
     NEG_INF,
     Alignment,
     PrefixNode,
@@ -24,7 +23,7 @@ from espnet2_supernet.decode.hypothesis import (
     log_add,
     pending,
 )
-from espnet2_supernet.decode.lm import FusionLM
+from espnet2_supernet.runtime.search.interfaces import LanguageModel
 
 PrefixBeamState = BeamState[CTCBeam]
 
@@ -51,7 +50,7 @@ class PrefixBeamCTC:
     def __init__(
         self,
         beam_size: int = 10,
-        lm: FusionLM | None = None,
+        lm: LanguageModel | None = None,
         lm_weight: float = 0.0,
         length_bonus: float = 0.0,
         blank_id: int = 0,
@@ -82,7 +81,7 @@ class PrefixBeamCTC:
             beam.lm_row = self.lm_weight * rows[0]
         return PrefixBeamState(root=root, beams=[beam])
 
-    def advance(self, state: PrefixBeamState, frames: torch.Tensor | np.ndarray) -> None:
+    def advance(self, state: PrefixBeamState, frames: np.ndarray) -> None:
         """Take the next frames.
 
         Args:
@@ -92,7 +91,7 @@ class PrefixBeamCTC:
         Raises:
             ValueError: If the shape is wrong or a value is NaN.
         """
-        log_probs = to_numpy(frames)
+        log_probs = as_log_probs(frames)
         for row in log_probs:
             self._frame(state, row)
             state.frame += 1

@@ -10,8 +10,8 @@ from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from espnet2.asr_transducer.joint_network import JointNetwork
 
 from espnet2_supernet.decode.predictor import TransducerHead
-from espnet2_supernet.decode.rnnt import GreedyRNNT
-from espnet2_supernet.decode.rnnt_beam import BeamRNNT
+from espnet2_supernet.runtime.search.rnnt import GreedyRNNT
+from espnet2_supernet.runtime.search.rnnt_beam import BeamRNNT
 
 DIM = 6
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+import numpy as np
 
-from espnet2_supernet.decode.hypothesis import SearchHypothesis, Transcript
-from espnet2_supernet.decode.predictor import TransducerHead
+from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis, Transcript
+from espnet2_supernet.runtime.search.interfaces import Rows, Transducer
 
 
 @dataclass
@@ -23,7 +23,7 @@ class GreedyRNNTState:
         transcript: Tokens emitted.
     """
 
-    output: torch.Tensor
+    output: Rows
     predictor: Any
     frame: int = 0
     score: float = 0.0
@@ -39,20 +39,18 @@ class GreedyRNNT:
         block: Frames whose joint outputs are computed at once while the history stands still.
     """
 
-    def __init__(self, head: TransducerHead, max_symbols: int = 10, block: int = 16) -> None:
+    def __init__(self, head: Transducer, max_symbols: int = 10, block: int = 16) -> None:
         """Keep the settings."""
         self.head = head
         self.max_symbols = max_symbols
         self.block = block
 
-    @torch.no_grad()
     def init_state(self) -> GreedyRNNTState:
         """Return the state before the first frame."""
         output, predictor = self.head.start()
         return GreedyRNNTState(output, predictor)
 
-    @torch.no_grad()
-    def advance(self, state: GreedyRNNTState, frames: torch.Tensor) -> None:
+    def advance(self, state: GreedyRNNTState, frames: Rows) -> None:
         """Take the next frames.
 
         Args:
@@ -67,8 +65,9 @@ class GreedyRNNT:
         while position < len(projected):
             block = projected[position : position + self.block]
             log_probs = self.head.log_probs(block, state.output)
-            values, best = log_probs.max(dim=-1)
-            if torch.isnan(values).any():
+            best = log_probs.argmax(-1)
+            values = log_probs[np.arange(len(best)), best]
+            if np.isnan(values).any():
                 raise ValueError("joint network output contains NaN: the weights or input are bad")
             tokens = best.tolist()
             blanks = next((i for i, t in enumerate(tokens) if t != self.head.blank_id), len(tokens))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from espnet2_supernet.decode.ctc import GreedyCTC
-from espnet2_supernet.decode.ctc_beam import PrefixBeamCTC
+from espnet2_supernet.runtime.search.ctc import GreedyCTC
+from espnet2_supernet.runtime.search.ctc_beam import PrefixBeamCTC
 
 
 def random_log_probs(frames, vocab, seed, sharpness=2.0):

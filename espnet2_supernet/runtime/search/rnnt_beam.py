@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
-from espnet2_supernet.decode.beam import BeamState, commit_if_due
-from espnet2_supernet.decode.hypothesis import (
+from espnet2_supernet.runtime.search.beam import BeamState, commit_if_due
+from espnet2_supernet.runtime.search.hypothesis import (
     NEG_INF,
     Alignment,
     PrefixNode,
@@ -21,8 +20,7 @@ from espnet2_supernet.decode.hypothesis import (
     log_add,
     pending,
 )
-from espnet2_supernet.decode.lm import FusionLM
-from espnet2_supernet.decode.predictor import TransducerHead
+from espnet2_supernet.runtime.search.interfaces import LanguageModel, Rows, Transducer
 
 
 class RNNTBeam:
@@ -52,7 +50,7 @@ class RNNTBeam:
         self.path = path
         self.alignment = alignment
         self.predictor: Any = None
-        self.output: torch.Tensor | None = None
+        self.output: Any = None
         self.lm_state: Any = None
         self.lm_row: np.ndarray | None = None
 
@@ -101,10 +99,10 @@ class BeamRNNT:
 
     def __init__(
         self,
-        head: TransducerHead,
+        head: Transducer,
         beam_size: int = 10,
         max_symbols: int = 3,
-        lm: FusionLM | None = None,
+        lm: LanguageModel | None = None,
         lm_weight: float = 0.0,
         length_bonus: float = 0.0,
         prune_margin: float | None = 10.0,
@@ -122,7 +120,6 @@ class BeamRNNT:
         self.max_pending = max_pending
         self.commit_every = commit_every
 
-    @torch.no_grad()
     def init_state(self) -> BeamState[RNNTBeam]:
         """Return the state before the first frame."""
         root = PrefixNode()
@@ -134,8 +131,7 @@ class BeamRNNT:
             beam.lm_row = self.lm_weight * rows[0]
         return BeamState(root=root, beams=[beam])
 
-    @torch.no_grad()
-    def advance(self, state: BeamState[RNNTBeam], frames: torch.Tensor) -> None:
+    def advance(self, state: BeamState[RNNTBeam], frames: Rows) -> None:
         """Take the next frames.
 
         Args:
@@ -163,13 +159,13 @@ class BeamRNNT:
             found.append(state.transcript.with_pending(tokens, frames, beam.score))
         return found
 
-    def _frame(self, beams: list[RNNTBeam], enc: torch.Tensor, frame: int) -> list[RNNTBeam]:
+    def _frame(self, beams: list[RNNTBeam], enc: Any, frame: int) -> list[RNNTBeam]:
         """Return the beams after the frame with projection ``enc`` (J,)."""
         finished: dict[PrefixNode, RNNTBeam] = {}
         active = beams
         for level in range(self.max_symbols + 1):
             outputs = self._outputs(active)
-            log_probs = self.head.log_probs(enc[None], outputs).double().cpu().numpy()
+            log_probs = self.head.log_probs(enc[None], outputs).astype(np.float64)
             if np.isnan(log_probs).any():
                 raise ValueError("joint network output contains NaN: the weights or input are bad")
             for beam, blank in zip(active, log_probs[:, self.head.blank_id].tolist(), strict=True):
@@ -205,7 +201,7 @@ class BeamRNNT:
             extended.append(beams[row].after_token(token, bonus, log_prob, frame))
         return extended
 
-    def _outputs(self, beams: list[RNNTBeam]) -> torch.Tensor:
+    def _outputs(self, beams: list[RNNTBeam]) -> Rows:
         """Return the predictor outputs of all beams ``(B, J)``, computing the missing ones."""
         new = [beam for beam in beams if beam.output is None]
         if new:
@@ -217,7 +213,7 @@ class BeamRNNT:
                 lm_states, rows = self.lm.step([beam.lm_state for beam in new], tokens)
                 for beam, lm_state, row in zip(new, lm_states, rows, strict=True):
                     beam.lm_state, beam.lm_row = lm_state, self.lm_weight * row
-        return torch.stack([beam.output for beam in beams if beam.output is not None])
+        return self.head.stack([beam.output for beam in beams if beam.output is not None])
 
 
 def _finish(finished: dict[PrefixNode, RNNTBeam], beam: RNNTBeam) -> None:
