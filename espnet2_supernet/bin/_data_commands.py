@@ -12,8 +12,6 @@ from espnet2_supernet.data import an4 as an4_corpus
 from espnet2_supernet.data import librispeech as librispeech_corpus
 from espnet2_supernet.data.audio import AudioRules
 from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
-from espnet2_supernet.data.datadir import combine as combine_data
-from espnet2_supernet.data.datadir import subset as subset_data
 from espnet2_supernet.data.dump import (
     FormatOptions,
     audio_problem,
@@ -23,6 +21,9 @@ from espnet2_supernet.data.dump import (
 from espnet2_supernet.data.files import read_lines
 from espnet2_supernet.data.filter import filter_data_dir
 from espnet2_supernet.data.parallel import parallel_map
+from espnet2_supernet.data.sets import combine as combine_data
+from espnet2_supernet.data.sets import fraction_of_speakers
+from espnet2_supernet.data.sets import subset as subset_data
 from espnet2_supernet.data.tokens import (
     find_unknown,
     make_tokenizer,
@@ -40,7 +41,8 @@ def _report(path: str | Path, data: DataDir, fs: int | None = None) -> None:
     if data.utt2num_samples and fs:
         hours = f", {sum(data.utt2num_samples.values()) / fs / 3600:.2f} h"
     speakers = len(set(data.utt2spk.values()))
-    print(f"{path}: {len(data)} utterances, {data.num_words} words, {speakers} speakers{hours}")
+    words = f"{data.num_words} words" if data.text else "audio only"
+    print(f"{path}: {len(data)} utterances, {words}, {speakers} speakers{hours}")
 
 
 def _write(path: str | Path, data: DataDir) -> None:
@@ -75,7 +77,9 @@ def librispeech(args: Namespace) -> None:
     """Prepare subsets, with or without readers held out."""
     if bool(args.split_speakers) != bool(args.split_out):
         raise DataError("--split_speakers and --split_out go together")
-    data = librispeech_corpus.prepare_librispeech(args.corpus, args.subset, args.partial)
+    data = librispeech_corpus.prepare_librispeech(
+        args.corpus, args.subset, args.partial, args.audio_only
+    )
     if args.split_speakers:
         data, held_out = librispeech_corpus.split_readers(
             data, args.split_speakers, args.split_seed
@@ -95,13 +99,16 @@ def mini_speech(args: Namespace) -> None:
 
 def combine(args: Namespace) -> None:
     """Join data directories."""
-    _write(args.out, combine_data([(path, read_data_dir(path)) for path in args.in_dirs]))
+    parts = [(path, read_data_dir(path, audio_only=args.audio_only)) for path in args.in_dirs]
+    _write(args.out, combine_data(parts))
 
 
 def subset(args: Namespace) -> None:
-    """Select the first, the last or the listed utterances."""
-    data = read_data_dir(args.in_dir)
-    if args.utt_list:
+    """Select utterances: by place, from a list, or the same fraction of every speaker's."""
+    data = read_data_dir(args.in_dir, audio_only=args.audio_only)
+    if args.fraction:
+        chosen = fraction_of_speakers(data, args.fraction, args.seed)
+    elif args.utt_list:
         wanted = {line.strip() for line in read_lines(args.utt_list) if line.strip()}
         unknown = sorted(wanted - set(data.wav))
         if unknown:
@@ -118,8 +125,10 @@ def subset(args: Namespace) -> None:
 
 def validate(args: Namespace) -> None:
     """Check tables, and on request audio and tokens."""
+    if args.audio_only and args.token_list:
+        raise DataError("--token_list needs transcripts; leave out --audio_only true")
     for path in args.in_dirs:
-        data = read_data_dir(path, allow_empty_text=args.allow_empty_text)
+        data = read_data_dir(path, args.allow_empty_text, args.audio_only)
         empty = [key for key, words in data.text.items() if not words]
         if empty:
             print(
@@ -165,14 +174,16 @@ def perturb_speed(args: Namespace) -> None:
     """Add copies at other speeds."""
     from espnet2_supernet.data.speed import perturb_data_dir
 
-    data = perturb_data_dir(args.in_dir, args.out, args.factors, args.audio_dir, args.nj)
+    data = perturb_data_dir(
+        args.in_dir, args.out, args.factors, args.audio_dir, args.nj, args.audio_only
+    )
     _report(args.out, data)
 
 
 def format_audio(args: Namespace) -> None:
     """Write a dump directory."""
     rules = AudioRules(args.fs, args.resample, args.channel, args.max_duration)
-    options = FormatOptions(rules, args.audio_format, args.max_skipped, args.nj)
+    options = FormatOptions(rules, args.audio_format, args.max_skipped, args.nj, args.audio_only)
     data = format_data_dir(args.in_dir, args.out, options)
     _report(args.out, data, args.fs)
     skipped = Path(args.out) / "skipped.tsv"
@@ -183,8 +194,9 @@ def format_audio(args: Namespace) -> None:
 
 def filter_set(args: Namespace) -> None:
     """Drop utterances."""
-    reasons = filter_data_dir(args.in_dir, args.out, args.min_duration, args.max_duration, args.fs)
-    _report(args.out, read_data_dir(args.out), args.fs)
+    durations = (args.min_duration, args.max_duration)
+    reasons = filter_data_dir(args.in_dir, args.out, *durations, args.fs, args.audio_only)
+    _report(args.out, read_data_dir(args.out, audio_only=args.audio_only), args.fs)
     if reasons:
         print(f"{len(reasons)} utterance(s) dropped, see {Path(args.out) / 'filtered.tsv'}")
 

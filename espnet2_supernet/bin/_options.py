@@ -33,6 +33,23 @@ class PrintConfig(argparse.Action):
         parser.exit(0)
 
 
+def positive_int(value: str) -> int:
+    """Read a whole number above zero."""
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"'{value}': use a whole number above zero")
+
+
+def fraction(value: str) -> float:
+    """Read a number above 0, at most 1."""
+    try:
+        if 0 < float(value) <= 1:
+            return float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"'{value}': use a number above 0, at most 1")
+
+
 def plain(value: Any) -> Any:
     """Turn a parsed value into what YAML can say."""
     if isinstance(value, (list, tuple)):

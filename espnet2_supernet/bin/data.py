@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet2_supernet.bin import _data_commands as commands
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, fraction, positive_int
 from espnet2_supernet.data.dump import AUDIO_FORMATS
 from espnet2_supernet.data.tokens import TOKEN_TYPES
 from espnet2_supernet.errors import DataError
@@ -22,23 +22,6 @@ def str2bool(value: str) -> bool:
     if value.lower() in ("true", "false"):
         return value.lower() == "true"
     raise argparse.ArgumentTypeError(f"'{value}': use true or false")
-
-
-def positive_int(value: str) -> int:
-    """Read a whole number above zero."""
-    if value.isdecimal() and int(value) > 0:
-        return int(value)
-    raise argparse.ArgumentTypeError(f"'{value}': use a whole number above zero")
-
-
-def fraction(value: str) -> float:
-    """Read a number above 0, at most 1."""
-    try:
-        if 0 < float(value) <= 1:
-            return float(value)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"'{value}': use a number above 0, at most 1")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -67,6 +50,15 @@ def _in_out(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--in", dest="in_dir", required=True, metavar="DIR", help="data directory to read")
     add("--out", required=True, metavar="DIR", help="data directory to write")
+
+
+def _add_audio_only(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--audio_only",
+        type=str2bool,
+        default=False,
+        help="for pre-training: transcripts are neither needed nor read nor written",
+    )
 
 
 def _add_nj(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +92,7 @@ def _librispeech_options(parser: argparse.ArgumentParser) -> None:
     add("--split_speakers", type=int, default=0, help="number of readers to hold out")
     add("--split_seed", type=int, default=0, help="seed of the draw of these readers")
     add("--split_out", metavar="DIR", help="data directory of the readers held out")
+    _add_audio_only(parser)
 
 
 def _mini_speech_options(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +110,7 @@ def _combine_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--in", dest="in_dirs", nargs="+", required=True, metavar="DIR", help="data directories")
     add("--out", required=True, metavar="DIR", help="data directory to write")
+    _add_audio_only(parser)
 
 
 def _subset_options(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +119,11 @@ def _subset_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--first", type=positive_int, metavar="N", help="the first N, sorted by id")
     which.add_argument("--last", type=positive_int, metavar="N", help="the last N, sorted by id")
     which.add_argument("--utt_list", metavar="FILE", help="ids, one per line")
+    which.add_argument(
+        "--fraction", type=fraction, metavar="F", help="this fraction of every speaker's utterances"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of --fraction")
+    _add_audio_only(parser)
 
 
 def _validate_options(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +141,7 @@ def _validate_options(parser: argparse.ArgumentParser) -> None:
     add("--token_type", choices=TOKEN_TYPES, default="bpe", help="kind of the token list")
     add("--bpemodel", metavar="FILE", help="bpe.model, for --token_type bpe")
     add("--unknown", choices=("warn", "error"), default="warn", help="what unknown tokens are")
+    _add_audio_only(parser)
     _add_nj(parser)
 
 
@@ -155,6 +155,7 @@ def _perturb_speed_options(parser: argparse.ArgumentParser) -> None:
         help="speeds; 1.0 keeps the original utterances",
     )
     parser.add_argument("--audio_dir", help="folder for the audio files; default: <out>/audio")
+    _add_audio_only(parser)
     _add_nj(parser)
 
 
@@ -172,6 +173,7 @@ def _format_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--max_duration", type=float, default=120.0, help="longest accepted audio in seconds")
     add("--max_skipped", type=float, default=0.01, help="accepted fraction of bad utterances")
+    _add_audio_only(parser)
     _add_nj(parser)
 
 
@@ -181,6 +183,7 @@ def _filter_options(parser: argparse.ArgumentParser) -> None:
     add("--min_duration", type=float, default=0.1, help="seconds; shorter ones are dropped")
     add("--max_duration", type=float, default=20.0, help="seconds; longer ones are dropped")
     add("--fs", type=positive_int, default=16000, help="sampling rate in Hz of the dumped audio")
+    _add_audio_only(parser)
 
 
 def _tokens_options(parser: argparse.ArgumentParser) -> None:

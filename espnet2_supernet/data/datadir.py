@@ -1,11 +1,12 @@
 """Kaldi-style data directories: ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``.
 
-Every file is sorted by the bytes of its key (``LC_ALL=C sort``), as ESPnet and Kaldi expect.
+Every file is sorted by the bytes of its key (``LC_ALL=C sort``), as ESPnet and Kaldi expect. Where
+audio only is asked for (pre-training), ``text`` is neither needed nor read nor written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class DataDir:
 
     Attributes:
         wav: Audio path of each utterance (as in ``wav.scp``).
-        text: Transcript; may be an empty string.
+        text: Transcript; may be an empty string. No transcript at all: a directory of audio only.
         utt2spk: Speaker.
         utt2num_samples: Length in samples; filled for dumped directories only.
     """
@@ -44,7 +45,7 @@ class DataDir:
         sizes = self.utt2num_samples
         return DataDir(
             {key: self.wav[key] for key in keys},
-            {key: self.text[key] for key in keys},
+            {key: self.text[key] for key in keys} if self.text else {},
             {key: self.utt2spk[key] for key in keys},
             {key: sizes[key] for key in keys} if sizes else {},
         )
@@ -95,13 +96,16 @@ def invert_utt2spk(utt2spk: Mapping[str, str]) -> dict[str, str]:
     return {speaker: " ".join(utterances) for speaker, utterances in spk2utt.items()}
 
 
-def read_data_dir(path: str | Path, allow_empty_text: bool = True) -> DataDir:
+def read_data_dir(
+    path: str | Path, allow_empty_text: bool = True, audio_only: bool = False
+) -> DataDir:
     """Read and validate a data directory.
 
     Args:
         path: Folder with ``wav.scp`` and ``text``; without ``utt2spk`` each utterance is its own
             speaker, as in Kaldi.
         allow_empty_text: Whether transcripts without words pass (the filter lists them later).
+        audio_only: Leave ``text`` alone, whether it is there or not.
 
     Raises:
         DataError: If a file is missing, empty or malformed, or the ids of two files differ.
@@ -110,14 +114,15 @@ def read_data_dir(path: str | Path, allow_empty_text: bool = True) -> DataDir:
     if not path.is_dir():
         raise DataError(f"{path}: no such data directory; run the data stage first")
     wav = read_table(path / "wav.scp")
-    text = read_table(path / "text", allow_empty=allow_empty_text)
+    text = {} if audio_only else read_table(path / "text", allow_empty=allow_empty_text)
     has_speakers = (path / "utt2spk").exists()
     utt2spk = read_table(path / "utt2spk") if has_speakers else {key: key for key in wav}
     sizes: dict[str, int] = {}
     if (path / "utt2num_samples").exists():
         sizes = _to_sizes(path / "utt2num_samples")
         check_same_ids(wav, sizes, path / "wav.scp", path / "utt2num_samples")
-    check_same_ids(wav, text, path / "wav.scp", path / "text")
+    if not audio_only:
+        check_same_ids(wav, text, path / "wav.scp", path / "text")
     check_same_ids(wav, utt2spk, path / "wav.scp", path / "utt2spk")
     if (path / "spk2utt").exists():
         _check_spk2utt(path / "spk2utt", utt2spk)
@@ -165,55 +170,27 @@ def check_same_ids(
 def write_data_dir(path: str | Path, data: DataDir) -> None:
     """Write a data directory; each file atomically, ``wav.scp`` last.
 
+    A directory of audio only gets no ``text``; one that an earlier run left there is deleted.
+
     Raises:
         DataError: If there is no utterance, the ids differ, or an id holds a blank.
     """
     path = Path(path)
     if not len(data):
         raise DataError(f"{path}: no utterance is left to write")
-    check_same_ids(data.wav, data.text, path / "wav.scp", path / "text")
+    if data.text:
+        check_same_ids(data.wav, data.text, path / "wav.scp", path / "text")
     check_same_ids(data.wav, data.utt2spk, path / "wav.scp", path / "utt2spk")
     for key in (*data.wav, *data.utt2spk.values()):
         if not key or key.split() != [key]:
             raise DataError(f"{path}: id '{key}' is empty or holds a blank")
-    write_table(path / "text", {key: " ".join(data.text[key].split()) for key in data.text})
+    if data.text:
+        write_table(path / "text", {key: " ".join(data.text[key].split()) for key in data.text})
+    else:
+        (path / "text").unlink(missing_ok=True)
     write_table(path / "utt2spk", data.utt2spk)
     write_table(path / "spk2utt", invert_utt2spk(data.utt2spk))
     if data.utt2num_samples:
         write_table(path / "utt2num_samples", data.utt2num_samples)
     write_table(path / "wav.scp", data.wav)
 
-
-def combine(parts: Sequence[tuple[str, DataDir]]) -> DataDir:
-    """Join data directories.
-
-    Args:
-        parts: Pairs of a name (for messages) and a directory.
-
-    Raises:
-        DataError: If an utterance is in two of them.
-    """
-    joined = DataDir()
-    owner: dict[str, str] = {}
-    for name, part in parts:
-        for key in part.wav:
-            if key in owner:
-                raise DataError(f"{name}: utterance '{key}' is already in {owner[key]}")
-            owner[key] = name
-        joined.wav.update(part.wav)
-        joined.text.update(part.text)
-        joined.utt2spk.update(part.utt2spk)
-        joined.utt2num_samples.update(part.utt2num_samples)
-    if len(joined.utt2num_samples) != len(joined):
-        joined.utt2num_samples = {}  # only some parts are dumped: lengths of some would mislead
-    return joined
-
-
-def subset(data: DataDir, keep: Callable[[int, str], bool]) -> DataDir:
-    """Select utterances.
-
-    Args:
-        data: The directory.
-        keep: Called with position (in sorted order) and id.
-    """
-    return data.select(k for i, k in enumerate(sorted_keys(data.wav)) if keep(i, k))

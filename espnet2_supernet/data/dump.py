@@ -33,12 +33,14 @@ class FormatOptions:
             writes FLAC otherwise; ``flac`` and ``wav`` copy every other format.
         max_skipped: Largest accepted fraction of bad utterances.
         nj: Number of processes.
+        audio_only: Neither read nor write transcripts.
     """
 
     rules: AudioRules = field(default_factory=AudioRules)
     audio_format: str = "auto"
     max_skipped: float = 0.01
     nj: int = 1
+    audio_only: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -115,8 +117,8 @@ def format_data_dir(in_dir: str | Path, out_dir: str | Path, options: FormatOpti
 
     Args:
         in_dir: ``data/<set>``.
-        out_dir: ``dump/raw/<set>``; gets ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``,
-            ``utt2num_samples``, ``feats_type``, ``audio_format`` and ``skipped.tsv``; rewritten
+        out_dir: ``dump/raw/<set>``; gets ``wav.scp``, ``text`` unless of audio only, ``utt2spk``,
+            ``spk2utt``, ``utt2num_samples``, ``feats_type``, ``audio_format`` and ``skipped.tsv``; rewritten
             audio lies in its folder ``audio/``.
         options: Checks, changes, format and processes.
 
@@ -129,7 +131,7 @@ def format_data_dir(in_dir: str | Path, out_dir: str | Path, options: FormatOpti
     in_dir, out_dir = Path(in_dir), Path(out_dir)
     if in_dir.resolve() == out_dir.resolve():
         raise DataError(f"{out_dir}: input and output are the same directory")
-    data = read_data_dir(in_dir)
+    data = read_data_dir(in_dir, audio_only=options.audio_only)
     check_sources(data, in_dir / "wav.scp")
     outcomes = _run(data, out_dir, options)
     bad = [outcome for outcome in outcomes if outcome.reason]

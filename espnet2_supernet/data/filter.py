@@ -1,4 +1,7 @@
-"""Dropping utterances that training cannot use: too short, too long, or without words."""
+"""Dropping utterances that training cannot use: too short, too long, or without words.
+
+Of a directory of audio only, the length alone decides.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def filter_reasons(
     reasons = {}
     for key, length in data.utt2num_samples.items():
         seconds = length / fs
-        if not data.text[key].split():
+        if data.text and not data.text[key].split():
             reasons[key] = "the transcript has no words"
         elif seconds <= min_duration:
             reasons[key] = f"{seconds:.3f} s is not longer than --min_duration {min_duration:g}"
@@ -40,6 +43,7 @@ def filter_data_dir(
     min_duration: float = 0.1,
     max_duration: float = 20.0,
     fs: int = 16000,
+    audio_only: bool = False,
 ) -> dict[str, str]:
     """Copy a dumped directory without the utterances that :func:`filter_reasons` names.
 
@@ -49,6 +53,7 @@ def filter_data_dir(
         min_duration: In seconds.
         max_duration: In seconds.
         fs: Sampling rate in Hz.
+        audio_only: Neither read nor write transcripts.
 
     Returns:
         Reason by dropped utterance.
@@ -61,7 +66,7 @@ def filter_data_dir(
         raise DataError(f"{out_dir}: input and output are the same directory")
     if not 0 <= min_duration < max_duration:
         raise DataError(f"min_duration {min_duration} and max_duration {max_duration} do not fit")
-    data = read_data_dir(in_dir)
+    data = read_data_dir(in_dir, audio_only=audio_only)
     if not data.utt2num_samples:
         raise DataError(f"{in_dir}/utt2num_samples: no such file; run 'format' first")
     reasons = filter_reasons(data, min_duration, max_duration, fs)

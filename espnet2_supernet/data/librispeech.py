@@ -10,7 +10,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet2_supernet.data.datadir import DataDir, combine, read_table
+from espnet2_supernet.data.datadir import DataDir, read_table
+from espnet2_supernet.data.sets import combine
 from espnet2_supernet.data.sizes import KnownSize
 from espnet2_supernet.errors import DataError
 
@@ -71,12 +72,30 @@ def read_chapter(transcript: Path) -> DataDir:
     return DataDir({key: audio[key] for key in text}, text, dict.fromkeys(text, chapter))
 
 
-def read_subset(folder: Path, partial: bool = False) -> DataDir:
+def read_chapter_audio(folder: Path) -> DataDir:
+    """Read the audio of one chapter; a transcript is neither needed nor read.
+
+    Args:
+        folder: ``.../<reader>/<chapter>``.
+
+    Raises:
+        DataError: If the name of an audio file does not belong to the chapter.
+    """
+    chapter = f"{folder.parent.name}-{folder.name}"
+    audio = {path.stem: str(path) for path in folder.glob("*.flac")}
+    for utterance, path in audio.items():
+        if utterance.rsplit("-", 1)[0] != chapter:
+            raise DataError(f"{path}: expected a name {chapter}-<number>.flac")
+    return DataDir(audio, {}, dict.fromkeys(audio, chapter))
+
+
+def read_subset(folder: Path, partial: bool = False, audio_only: bool = False) -> DataDir:
     """Read one subset.
 
     Args:
         folder: E.g. ``.../LibriSpeech/dev-clean``.
         partial: Do not compare with the published size (names that are not published have none).
+        audio_only: Neither need nor read transcripts.
 
     Raises:
         DataError: If a chapter is damaged or the subset has not its published size.
@@ -85,7 +104,9 @@ def read_subset(folder: Path, partial: bool = False) -> DataDir:
     parts = []
     for chapter in sorted(chapters):
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
-        if transcript.exists():
+        if audio_only:
+            parts.append((str(chapter), read_chapter_audio(chapter)))
+        elif transcript.exists():
             parts.append((str(chapter), read_chapter(transcript)))
         elif any(chapter.iterdir()):
             raise DataError(f"{transcript}: no such file; the copy of the corpus is incomplete")
@@ -101,7 +122,7 @@ def read_subset(folder: Path, partial: bool = False) -> DataDir:
 
 
 def prepare_librispeech(
-    corpus: str | Path, subsets: Sequence[str], partial: bool = False
+    corpus: str | Path, subsets: Sequence[str], partial: bool = False, audio_only: bool = False
 ) -> DataDir:
     """Read subsets and join them.
 
@@ -109,11 +130,13 @@ def prepare_librispeech(
         corpus: See :func:`find_subset`.
         subsets: One or more subset names.
         partial: The corpus is an excerpt: accept any number of utterances.
+        audio_only: Neither need nor read transcripts.
 
     Raises:
         DataError: See :func:`read_subset`.
     """
-    return combine([(name, read_subset(find_subset(corpus, name), partial)) for name in subsets])
+    folders = [(name, find_subset(corpus, name)) for name in subsets]
+    return combine([(name, read_subset(folder, partial, audio_only)) for name, folder in folders])
 
 
 def split_readers(data: DataDir, num_readers: int, seed: int = 0) -> tuple[DataDir, DataDir]:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from espnet2_supernet.data.audio import AudioRules, read_audio, resample, write_audio
-from espnet2_supernet.data.datadir import DataDir, combine, read_data_dir, write_data_dir
+from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
 from espnet2_supernet.data.dump import Item, check_sources, safe_name, write_skipped
 from espnet2_supernet.data.journal import Journal, Outcome, source_stamp
 from espnet2_supernet.data.parallel import parallel_map
+from espnet2_supernet.data.sets import combine
 from espnet2_supernet.errors import DataError
 
 MAX_BAD_FRACTION = 0.01
@@ -56,6 +57,7 @@ def perturb_data_dir(
     factors: Sequence[float] = (0.9, 1.0, 1.1),
     audio_dir: str | Path | None = None,
     nj: int = 1,
+    audio_only: bool = False,
 ) -> DataDir:
     """Join a set with copies of itself at other speeds.
 
@@ -65,6 +67,7 @@ def perturb_data_dir(
         factors: Speeds; 1.0 stands for the untouched utterances.
         audio_dir: Folder for the FLAC files, ``<out_dir>/audio`` by default.
         nj: Number of processes.
+        audio_only: Neither read nor write transcripts.
 
     Raises:
         DataError: If a factor is out of range or given twice, or more than 1 % of the copies
@@ -78,7 +81,7 @@ def perturb_data_dir(
             raise DataError(f"speed factor {factor:g} is not between 0.5 and 2")
     if len(set(factors)) != len(factors) or not factors:
         raise DataError("give each speed factor once")
-    data = read_data_dir(in_dir)
+    data = read_data_dir(in_dir, audio_only=audio_only)
     check_sources(data, in_dir / "wav.scp")
     folder = Path(audio_dir) if audio_dir else out_dir / "audio"
     parts, bad = [], {}
@@ -121,7 +124,7 @@ def _copy_at_speed(
     source_key = {key: key.removeprefix(prefix) for key in good}
     part = DataDir(
         {key: outcome.path for key, outcome in good.items()},
-        {key: data.text[source_key[key]] for key in good},
+        {key: data.text[source_key[key]] for key in good} if data.text else {},
         {key: prefix + data.utt2spk[source_key[key]] for key in good},
         {key: outcome.num_samples for key, outcome in good.items()} if data.utt2num_samples else {},
     )

@@ -123,6 +123,40 @@ def test_combine_and_subset(data, tmp_path):
         )
 
 
+def test_stages_of_a_corpus_without_text(data, tmp_path, capsys):
+    """What stages 1 to 4 do for pre-training; a set with transcripts may be among them."""
+    (data / "text").unlink()
+    (data / "utt2spk").unlink()
+    with pytest.raises(DataError, match="text: no such file"):
+        main(["validate", "--in", str(data)])
+    only = ("--audio_only", "true")
+    main(["validate", "--in", str(data), *only])
+    assert "3 utterances, audio only" in capsys.readouterr().out
+    main(["perturb_speed", "--in", str(data), "--out", str(tmp_path / "sp"), "--nj", "1", *only])
+    main(["format", "--in", str(tmp_path / "sp"), "--out", str(tmp_path / "org"), *only])
+    dump, told = tmp_path / "dump", tmp_path / "told"
+    main(["filter", "--in", str(tmp_path / "org"), "--out", str(dump), "--max_duration", "1", *only])
+    told.mkdir()
+    (told / "wav.scp").write_text(f"t0 {data}/u0.wav\n")
+    (told / "text").write_text("t0 AB\n")
+    joined = ["combine", "--in", str(dump), str(told), "--out", str(tmp_path / "all")]
+    with pytest.raises(DataError, match="text: no such file"):
+        main(joined)
+    main([*joined, *only])
+    assert len(read_data_dir(tmp_path / "all", audio_only=True)) == 10
+    with pytest.raises(DataError, match="told: utterance 't0' is already in .*told"):
+        main(["combine", "--in", str(told), str(told), "--out", str(tmp_path / "x"), *only])
+    with pytest.raises(DataError, match="--token_list needs transcripts"):
+        main(["validate", "--in", str(data), "--token_list", "tokens.txt", *only])
+
+
+def test_a_fraction_of_every_speaker(data, tmp_path):
+    (data / "utt2spk").write_text("u0 s\nu1 s\nu2 t\n")
+    cmd = ["subset", "--in", str(data), "--out", str(tmp_path / "a"), "--fraction", "0.67"]
+    main(cmd)
+    assert set(read_data_dir(tmp_path / "a").utt2spk.values()) == {"s", "t"}
+
+
 def test_unknown_symbols_are_reported(data, tmp_path, capsys):
     (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\nA\n<space>\nB\n<sos/eos>\n")
     cmd = [

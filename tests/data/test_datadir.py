@@ -6,12 +6,10 @@ from hypothesis import strategies as st
 
 from espnet2_supernet.data.datadir import (
     DataDir,
-    combine,
     invert_utt2spk,
     read_data_dir,
     read_table,
     sorted_keys,
-    subset,
     write_data_dir,
 )
 from espnet2_supernet.errors import DataError
@@ -116,12 +114,18 @@ def test_nothing_to_write(tmp_path):
         write_data_dir(tmp_path / "x", DataDir({"a b": "x"}, {"a b": "x"}, {"a b": "x"}))
 
 
-def test_combine_and_subset(make_set):
-    one, two = read_data_dir(make_set("one")), read_data_dir(make_set("two"))
-    with pytest.raises(DataError, match="two: utterance 'spk-000' is already in one"):
-        combine([("one", one), ("two", two)])
-    two.text = {"x" + key: value for key, value in two.text.items()}
-    two.wav = {"x" + key: value for key, value in two.wav.items()}
-    two.utt2spk = {"x" + key: value for key, value in two.utt2spk.items()}
-    assert len(combine([("one", one), ("two", two)])) == 6
-    assert list(subset(one, lambda i, key: i != 1).wav) == ["spk-000", "spk-002"]
+def test_audio_only_leaves_transcripts_alone(make_set, tmp_path):
+    folder = make_set()
+    (folder / "text").write_text("other A\n")
+    with pytest.raises(DataError, match="both files must hold the same ids"):
+        read_data_dir(folder)
+    data = read_data_dir(folder, audio_only=True)
+    assert data.text == {} and data.num_words == 0 and len(data) == 3
+    (folder / "text").unlink()
+    (folder / "utt2spk").unlink()
+    assert len(read_data_dir(folder, audio_only=True)) == 3
+    out = tmp_path / "out"
+    write_data_dir(out, read_data_dir(make_set("told")))
+    write_data_dir(out, data.select(["spk-001"]))
+    assert not (out / "text").exists(), "that of an earlier run"
+    assert read_data_dir(out, audio_only=True) == data.select(["spk-001"])

@@ -35,6 +35,15 @@ def test_flac_on_request(make_set, tmp_path):
     assert (out / "audio_format").read_text() == "flac\n"
 
 
+def test_audio_only_needs_no_text(make_set, tmp_path):
+    folder, out = make_set(), tmp_path / "dump"
+    (folder / "text").unlink()
+    with pytest.raises(DataError, match="text: no such file"):
+        format_data_dir(folder, out, FormatOptions())
+    assert len(format_data_dir(folder, out, FormatOptions(audio_only=True))) == 3
+    assert not (out / "text").exists() and (out / "utt2num_samples").exists()
+
+
 def test_sphere_is_rewritten(make_set, tmp_path, sphere):
     import numpy as np
 

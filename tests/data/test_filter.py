@@ -25,6 +25,15 @@ def test_short_long_and_empty_are_dropped_and_listed(dumped, tmp_path):
     assert (out / "feats_type").read_text() == "raw\n"
 
 
+def test_of_audio_only_the_length_decides(dumped, tmp_path):
+    (dumped / "text").write_text("nobody reads this\n")
+    out = tmp_path / "dump"
+    reasons = filter_data_dir(dumped, out, min_duration=0.2, max_duration=0.6, audio_only=True)
+    assert set(reasons) == {"spk-000", "spk-004"}
+    assert list(read_data_dir(out, audio_only=True).wav) == ["spk-001", "spk-002", "spk-003"]
+    assert not (out / "text").exists()
+
+
 def test_nothing_left(dumped, tmp_path):
     with pytest.raises(DataError, match="every utterance would be dropped"):
         filter_data_dir(dumped, tmp_path / "dump", min_duration=5)

@@ -74,6 +74,16 @@ def test_audio_without_words(corpus):
         prepare_librispeech(corpus, ["mine"])
 
 
+def test_audio_only_needs_no_transcripts(corpus):
+    with_words = prepare_librispeech(corpus, ["mine"])
+    (chapter(corpus) / "9-123.trans.txt").unlink()
+    data = prepare_librispeech(corpus, ["mine"], audio_only=True)
+    assert (data.wav, data.utt2spk) == (with_words.wav, with_words.utt2spk) and data.text == {}
+    (chapter(corpus) / "9-123-0000.flac").rename(chapter(corpus) / "8-123-0000.flac")
+    with pytest.raises(DataError, match=r"8-123-0000.flac: expected a name 9-123-<number>.flac"):
+        prepare_librispeech(corpus, ["mine"], audio_only=True)
+
+
 def test_empty_subset(corpus):
     (corpus / "LibriSpeech" / "void").mkdir()
     with pytest.raises(DataError, match="no utterance in LibriSpeech layout"):
