@@ -6,7 +6,7 @@ import editdistance
 import torch
 from torch import Tensor
 
-from espnet2_supernet.asr.text import SPACE, WORD_MARK, tokens_to_text
+from espnet2_supernet.runtime.text import SPACE, WORD_MARK, tokens_to_text
 
 
 def _words(tokens: list[str], joint: str) -> str:

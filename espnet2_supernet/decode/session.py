@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet2_supernet.decode.build import Search
 from espnet2_supernet.decode.text import TextDecoder
-from espnet2_supernet.errors import ConfigError, DataError
-from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis, Transcript
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.runtime.result import StreamingResult
+from espnet2_supernet.runtime.samples import check_samples
+from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis
+from espnet2_supernet.runtime.search.interfaces import Search
 from espnet2_supernet.supernet.context import Context
 
 MAX_PIECE_SECONDS = 10.0  # longer pieces are split, so that their activations stay bounded
@@ -27,73 +29,11 @@ def as_samples(speech: torch.Tensor | np.ndarray, where: str = "speech") -> torc
     Raises:
         DataError: If it is not one-dimensional, not floating point, or holds NaN or infinity.
     """
-    samples = torch.as_tensor(speech).detach().cpu()
-    if samples.ndim != 1:
-        raise DataError(
-            f"{where}: one channel of samples (N,) expected, got shape {tuple(samples.shape)}; "
-            "pick or average the channels first"
-        )
-    if not samples.is_floating_point():
-        raise DataError(
-            f"{where}: floating-point samples in [-1, 1] expected, got {samples.dtype}; "
-            "divide 16-bit samples by 32768"
-        )
-    samples = samples.float()
-    if not bool(torch.isfinite(samples).all()):
-        raise DataError(f"{where}: holds NaN or infinite samples")
-    return samples
-
-
-class StreamingResult:
-    """A snapshot of the transcript; lists are made when asked for, so a snapshot costs little.
-
-    Attributes:
-        is_final: Whether the stream has ended.
-        num_committed: Leading tokens that can no longer change.
-    """
-
-    def __init__(
-        self,
-        transcript: Transcript,
-        pending: tuple[list[int], list[int]],
-        decoder: TextDecoder,
-        frame_ms: float,
-        is_final: bool,
-    ) -> None:
-        """Remember how far the append-only transcript reaches now."""
-        self._transcript = transcript
-        self._pending = pending
-        self._decoder = decoder
-        self._frame_ms = frame_ms
-        self.num_committed = len(transcript)
-        self.is_final = is_final
-
-    @property
-    def token_int(self) -> list[int]:
-        """Token ids so far ``(U,)``."""
-        return self._transcript.tokens[: self.num_committed].tolist() + self._pending[0]
-
-    @property
-    def frames(self) -> list[int]:
-        """Encoder frame at which each token was emitted ``(U,)``."""
-        committed = self._transcript.frames[: self.num_committed].tolist()
-        latest = committed[-1] if committed else 0
-        return committed + [max(frame, latest) for frame in self._pending[1]]
-
-    @property
-    def times(self) -> list[float]:
-        """Start of each token's emission frame in seconds ``(U,)``."""
-        return [frame * self._frame_ms / 1000.0 for frame in self.frames]
-
-    @property
-    def tokens(self) -> list[str]:
-        """Tokens so far ``(U,)``."""
-        return self._decoder.tokens(self.token_int)
-
-    @property
-    def text(self) -> str | None:
-        """Text so far; ``None`` if no token type is known."""
-        return self._decoder.text(self.tokens)
+    if isinstance(speech, torch.Tensor):
+        speech = speech.detach().cpu()
+        # numpy knows no bfloat16
+        speech = (speech.float() if speech.is_floating_point() else speech).numpy()
+    return torch.from_numpy(check_samples(speech, where))
 
 
 class StreamingSession:
@@ -124,7 +64,7 @@ class StreamingSession:
         subnet: str,
         context: Context,
         search: Search,
-        to_search: Callable[[torch.Tensor], torch.Tensor],
+        to_search: Callable[[torch.Tensor], torch.Tensor | np.ndarray],
         decoder: TextDecoder,
         frame_ms: float,
         on_frames: Callable[[torch.Tensor], None] | None = None,

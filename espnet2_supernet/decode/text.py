@@ -1,16 +1,17 @@
-"""Token ids to tokens to text, without loading a tokeniser where none is needed."""
+"""Token ids to text, also with ESPnet's tokenisers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet2_supernet.asr.text import tokens_to_text
 from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.runtime import text
+from espnet2_supernet.runtime.text import JOINERS, Joiner
 
 
-class TextDecoder:
+class TextDecoder(text.TextDecoder):
     """Turns token ids into tokens and text.
 
     Character, word and BPE tokens are joined here (SentencePiece's own decoder does the same for
@@ -32,33 +33,18 @@ class TextDecoder:
         bpemodel: str | Path | None = None,
     ) -> None:
         """Choose how tokens are joined."""
-        self.token_list = list(token_list)
         self.token_type = token_type
         if bpemodel is not None and not Path(bpemodel).is_file():
             raise ConfigError(f"bpemodel: no such file: {bpemodel}")
-        self._join = _joiner(token_type, bpemodel)
-
-    def tokens(self, ids: Iterable[int]) -> list[str]:
-        """Return the tokens of ``ids``."""
-        return [self.token_list[i] for i in ids]
-
-    def text(self, tokens: Sequence[str]) -> str | None:
-        """Return the text of ``tokens``; ``None`` if no token type is known."""
-        return None if self._join is None else self._join(tokens)
+        super().__init__(token_list, _joiner(token_type, bpemodel))
 
 
-def _joiner(
-    token_type: str | None, bpemodel: str | Path | None
-) -> Callable[[Sequence[str]], str] | None:
+def _joiner(token_type: str | None, bpemodel: str | Path | None) -> Joiner | None:
     """Return the function from tokens to text."""
     if token_type is None:
         return None
-    if token_type == "char":
-        return tokens_to_text
-    if token_type == "word":
-        return " ".join
-    if token_type == "bpe" and bpemodel is None:
-        return lambda tokens: tokens_to_text(tokens).strip()
+    if token_type in JOINERS and (token_type != "bpe" or bpemodel is None):
+        return JOINERS[token_type]
     return _espnet_tokenizer(token_type, bpemodel).tokens2text
 
 
