@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from espnet2.asr.ctc import CTC
-from torch import nn
+from torch import Tensor, nn
 
 from espnet2_supernet.encoder.encoder import SupernetEncoder
-from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.errors import ConfigError, DataError
 
 
 def checked_encoder(
@@ -65,4 +66,24 @@ def check_losses(ctc: CTC | None, ctc_weight: float, transducer: dict[str, Any] 
             "ctc_conf: model 'supernet' computes the builtin CTC loss, averages it over "
             "utterances and counts an impossible one as zero: leave ctc_type, reduce, "
             "zero_infinity and ignore_nan_grad at their defaults"
+        )
+
+
+def check_frames(lengths: Tensor, utt_id: Sequence[str] | None) -> None:
+    """Refuse a batch with an utterance that has nothing to learn from.
+
+    Args:
+        lengths: Encoder frames ``(B,)``.
+        utt_id: Names of the utterances; their places in the batch stand in for them when None.
+
+    Raises:
+        DataError: Naming the first utterance without a frame.
+    """
+    empty = (lengths == 0).nonzero().flatten()
+    if len(empty):
+        place = int(empty[0])
+        name = f"'{utt_id[place]}'" if utt_id else f"{place} of the batch"
+        raise DataError(
+            f"utterance {name} is shorter than one encoder frame: drop short utterances with the "
+            "command 'data filter' (--min_wav_duration in the recipes)"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from espnet2_supernet.asr.checks import check_losses, checked_encoder
+from espnet2_supernet.asr.checks import check_frames, check_losses, checked_encoder
 from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
@@ -149,6 +149,7 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         speech_lengths: Tensor,
         text: Tensor,
         text_lengths: Tensor,
+        utt_id: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Tensor | None], Tensor]:
         """Joint loss of a batch.
@@ -158,12 +159,17 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
             speech_lengths: Samples ``(B,)``.
             text: Token ids ``(B, U)``; entries beyond a length are ignored.
             text_lengths: ``(B,)``.
-            **kwargs: Other data of ESPnet's batches (``utt_id``), ignored.
+            utt_id: Utterance ids, for messages.
+            **kwargs: Other data of ESPnet's batches, ignored.
 
         Returns:
             Loss, statistics for each subnet, and the batch size as weight.
+
+        Raises:
+            DataError: If an utterance is shorter than one encoder frame.
         """
         frames, lengths = self.encoder.subsample(*self.extract_features(speech, speech_lengths))
+        check_frames(lengths, utt_id)
         positions = torch.arange(text.size(1), device=text.device)
         text = text.masked_fill(positions >= text_lengths[:, None], self.blank_id)
         predicted = self._predict(text)

@@ -24,10 +24,15 @@ MIN_ROWS = 64  # with as few, calling them costs a small layer what they gain
 _enabled = False
 
 
-def use_block_kernels(enabled: bool) -> None:
-    """Let masked layers of this process use the block-sparse kernels, or not (the default)."""
+def use_block_kernels(enabled: bool) -> bool:
+    """Let masked layers of this process use the block-sparse kernels, or not (the default).
+
+    Returns:
+        What was chosen before.
+    """
     global _enabled
-    _enabled = enabled
+    before, _enabled = _enabled, enabled
+    return before
 
 
 class BlockIndices:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 import yaml
@@ -108,11 +108,7 @@ class SupernetTask(AbsTask):
         """
         validation.check_options(args, cls.statistics)
         check_training_data(args, cls.data_names)
-        if getattr(args, "onednn_matmul", False):
-            # "bf16" allows oneDNN; without AMX it still computes in float32
-            torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
-        use_block_kernels(getattr(args, "sparse_training_kernels", False))
-        with checked_sounds(sampling_rate(args)):
+        with _chosen_kernels(args), checked_sounds(sampling_rate(args)):
             super().main_worker(args)
 
     @classmethod
@@ -141,6 +137,22 @@ def forget_statistics(args: argparse.Namespace) -> None:
     """While statistics are collected there are none to normalise with yet."""
     if getattr(args, "collect_stats", False):
         args.normalize, args.normalize_conf = None, {}
+
+
+@contextmanager
+def _chosen_kernels(args: argparse.Namespace) -> Iterator[None]:
+    """Use the products that the options choose, and afterwards those of before."""
+    onednn: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    precision = onednn.fp32_precision
+    kernels = use_block_kernels(getattr(args, "sparse_training_kernels", False))
+    if getattr(args, "onednn_matmul", False):
+        # "bf16" allows oneDNN; without AMX it still computes in float32
+        onednn.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        onednn.fp32_precision = precision
+        use_block_kernels(kernels)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from espnet2.train import trainer as host
 from espnet2.train.trainer import Trainer
 
 from espnet2_supernet.errors import CheckpointError, ConfigError
+from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.train.averaging import average_nbest_models
 from espnet2_supernet.train.checkpoint import atomic_save
 from espnet2_supernet.train.monitor import EpochMonitor, PlotFunction
@@ -62,10 +63,7 @@ class SupernetTrainer(Trainer):
         )
         pruner = monitor.pruner
         if pruner is not None:
-            pruner.reset()  # --init_param may have brought the end of another training's schedule
-            pruner.set_total_steps(count_updates(train_iter_factory, trainer_options))
-            if getattr(model, MASKS_ARE_FINAL, False):
-                pruner.step.fill_(pruner.schedule.end)
+            _plan_pruning(pruner, model, count_updates(train_iter_factory, trainer_options))
         if may_leave_parameters_unused(model):
             trainer_options.unused_parameters = True
         with _host_replaced(monitor):
@@ -80,13 +78,7 @@ class SupernetTrainer(Trainer):
                 distributed_option=distributed_option,
             )
         if pruner is not None and not pruner.finished:
-            message = (
-                f"warning: training ended at update {int(pruner.step)}, before the pruning "
-                "schedule did: the masks have not reached their sparsity. Train longer, or lower "
-                "supernet_conf.schedule.end"
-            )
-            logging.warning(message)
-            monitor.say(message)
+            _tell_unfinished(pruner, monitor)
 
     @staticmethod
     def resume(checkpoint: str | Path, model: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -156,6 +148,24 @@ def _refuse_data_parallel(option: Any) -> None:
             f"ngpu: {option.ngpu} GPUs need one process each: add --multiprocessing_distributed "
             "true, or use --ngpu 1"
         )
+
+
+def _plan_pruning(pruner: Pruner, model: torch.nn.Module, num_updates: int) -> None:
+    # --init_param may have brought the end of another training's schedule
+    pruner.reset()
+    pruner.set_total_steps(num_updates)
+    if getattr(model, MASKS_ARE_FINAL, False):
+        pruner.step.fill_(pruner.schedule.end)
+
+
+def _tell_unfinished(pruner: Pruner, monitor: EpochMonitor) -> None:
+    message = (
+        f"warning: training ended at update {int(pruner.step)}, before the pruning schedule did: "
+        "the masks have not reached their sparsity. Train longer, or lower "
+        "supernet_conf.schedule.end"
+    )
+    logging.warning(message)
+    monitor.say(message)
 
 
 def may_leave_parameters_unused(model: torch.nn.Module) -> bool:

@@ -8,7 +8,7 @@ from espnet2.asr.specaug.specaug import SpecAug
 from espnet2_supernet.asr.error_rate import greedy_error_rates
 from espnet2_supernet.asr.model import SupernetASRModel
 from espnet2_supernet.encoder import SupernetConformerEncoder
-from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.sparsity.linear import MaskedLinear
 
@@ -224,3 +224,10 @@ def test_error_rates():
     assert greedy_error_rates(log_probs, *args, chars) == {"cer": 0.5, "wer": 1.0}
     # words as tokens: one inserted among two
     assert greedy_error_rates(log_probs, *args, TOKENS)["wer"] == 0.5
+
+
+@pytest.mark.parametrize("utt_id, name", [(["a", "b", "c"], "'b'"), (None, "1 of the batch")])
+def test_an_utterance_without_a_frame_is_named(utt_id, name):
+    given = batch() | {"speech_lengths": torch.tensor([8000, 300, 6400]), "utt_id": utt_id}
+    with pytest.raises(DataError, match=f"utterance {name} is shorter than one encoder frame"):
+        make_model()(**given)

@@ -1,23 +1,36 @@
 import pytest
+import torch
 
 from espnet2_supernet.bin import asr_train
 from espnet2_supernet.sparsity import block_linear
+from espnet2_supernet.tasks import base
 
 
 @pytest.mark.parametrize("given, wanted", [(None, True), ("false", False)])
 def test_the_block_kernels_are_a_choice_of_the_configuration(
     given, wanted, tiny_corpus, tmp_path, monkeypatch
 ):
+    before = torch.backends.mkldnn.matmul.fp32_precision
     monkeypatch.setattr(block_linear, "_enabled", not wanted)
+    seen = []
+    monkeypatch.setattr(
+        base.SupernetTrainer,
+        "run",
+        lambda **_: seen.append(
+            (block_linear._enabled, torch.backends.mkldnn.matmul.fp32_precision)
+        ),
+    )
     config = tiny_corpus.write_config(tmp_path / "train.yaml", max_epoch=1)
     option = [] if given is None else ["--sparse_training_kernels", given]
+    option += ["--onednn_matmul", "true"]
     asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp"), *option])
-    assert block_linear._enabled is wanted
+    assert seen == [(wanted, "bf16")]
+    # what the process used before is left as it was
+    assert block_linear._enabled is not wanted
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
 def test_a_resumed_training_with_kernels_ends_at_the_same_bits(tiny_corpus, tmp_path, monkeypatch):
-    import torch
-
     torch.set_num_threads(1)
     monkeypatch.setattr(block_linear, "MIN_ROWS", 1)
     used = []

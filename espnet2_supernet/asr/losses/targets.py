@@ -36,6 +36,23 @@ def check_targets(
     batch, frames, states, vocab = shape
     if not 0 <= blank_id < vocab:
         raise ConfigError(f"blank_id {blank_id} is outside the vocabulary 0..{vocab - 1}")
+    _check_shapes(shape, targets, logit_lengths, target_lengths)
+    t_lens = logit_lengths.to(device, torch.int64).contiguous()
+    u_lens = target_lengths.to(device, torch.int64).contiguous()
+    _check_range("logit_lengths", t_lens, 1, frames)
+    _check_range("target_lengths", u_lens, 0, states - 1)
+    targets = targets.to(device, torch.int64)
+    valid = torch.arange(states - 1, device=device) < u_lens[:, None]
+    _check_ids(targets, valid, blank_id, vocab)
+    labels = torch.full((batch, states), blank_id, dtype=torch.int64, device=device)
+    labels[:, :-1] = torch.where(valid, targets, blank_id)
+    return labels, t_lens, u_lens
+
+
+def _check_shapes(
+    shape: tuple[int, ...], targets: Tensor, logit_lengths: Tensor, target_lengths: Tensor
+) -> None:
+    batch, frames, states, _ = shape
     for name, value, want in (
         ("targets", targets, (batch, states - 1)),
         ("logit_lengths", logit_lengths, (batch,)),
@@ -48,12 +65,9 @@ def check_targets(
             )
     if batch == 0:
         raise DataError("rnnt_loss: the batch is empty")
-    t_lens = logit_lengths.to(device, torch.int64).contiguous()
-    u_lens = target_lengths.to(device, torch.int64).contiguous()
-    _check_range("logit_lengths", t_lens, 1, frames)
-    _check_range("target_lengths", u_lens, 0, states - 1)
-    targets = targets.to(device, torch.int64)
-    valid = torch.arange(states - 1, device=device) < u_lens[:, None]
+
+
+def _check_ids(targets: Tensor, valid: Tensor, blank_id: int, vocab: int) -> None:
     wrong = valid & ((targets < 0) | (targets >= vocab) | (targets == blank_id))
     if bool(wrong.any()):
         b, u = wrong.nonzero()[0].tolist()
@@ -61,9 +75,6 @@ def check_targets(
             f"targets[{b}, {u}] = {int(targets[b, u])} is blank ({blank_id}) or outside the "
             f"vocabulary 0..{vocab - 1}; check the token list and target_lengths"
         )
-    labels = torch.full((batch, states), blank_id, dtype=torch.int64, device=device)
-    labels[:, :-1] = torch.where(valid, targets, blank_id)
-    return labels, t_lens, u_lens
 
 
 def _check_range(name: str, lengths: Tensor, low: int, high: int) -> None:
