@@ -15,12 +15,17 @@ def _entries() -> list[tuple[object, str, type]]:
     from espnet2.tasks import asr
 
     from espnet2_supernet.asr.model import SupernetASRModel
-    from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
+    from espnet2_supernet.encoder import (
+        SupernetConformerEncoder,
+        SupernetTransformerEncoder,
+        SupernetWav2Vec2Encoder,
+    )
     from espnet2_supernet.features.log_mel import LogMelFrontend
 
     return [
         (asr.encoder_choices, "supernet_transformer", SupernetTransformerEncoder),
         (asr.encoder_choices, "supernet_conformer", SupernetConformerEncoder),
+        (asr.encoder_choices, "supernet_wav2vec2", SupernetWav2Vec2Encoder),
         (asr.frontend_choices, "log_mel", LogMelFrontend),
         (asr.model_choices, "supernet", SupernetASRModel),
     ]

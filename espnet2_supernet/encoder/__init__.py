@@ -5,5 +5,11 @@ from espnet2_supernet.encoder.architectures import (
     SupernetTransformerEncoder,
 )
 from espnet2_supernet.encoder.encoder import SupernetEncoder
+from espnet2_supernet.encoder.wav2vec2 import SupernetWav2Vec2Encoder
 
-__all__ = ["SupernetConformerEncoder", "SupernetEncoder", "SupernetTransformerEncoder"]
+__all__ = [
+    "SupernetConformerEncoder",
+    "SupernetEncoder",
+    "SupernetTransformerEncoder",
+    "SupernetWav2Vec2Encoder",
+]

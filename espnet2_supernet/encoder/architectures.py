@@ -17,7 +17,8 @@ class SupernetTransformerEncoder(SupernetEncoder):
         num_blocks: Number of blocks.
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
-        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T) or ``conv2d``.
+        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T), ``conv2d``, or ``none``
+            for a front-end with frames of the encoder's length.
         subsampling_channels: Channels of ``conv2d``.
     """
 
@@ -56,7 +57,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
         cnn_module_kernel: Width of the depthwise kernel in frames, odd.
-        subsampling: ``conv2d`` (default) or ``stack``.
+        subsampling: ``conv2d`` (default), ``stack`` or ``none``.
         subsampling_channels: Channels of ``conv2d``.
     """
 
@@ -73,7 +74,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         subsampling: str = "conv2d",
         subsampling_channels: int = 32,
     ) -> None:
-        blocks: list[TransformerBlock] = [
+        blocks = [
             ConformerBlock(
                 output_size,
                 attention_heads,

@@ -23,19 +23,22 @@ class ChunkAttention(nn.Module):
         size: Model dimension D.
         heads: Number of attention heads; D / heads must be even.
         dropout_rate: Dropout of the attention weights.
+        rotary: Rotate queries and keys by their positions; else nothing here tells positions.
 
     Raises:
         ConfigError: If the heads do not divide the dimension evenly.
     """
 
-    def __init__(self, size: int, heads: int, dropout_rate: float = 0.0) -> None:
+    def __init__(
+        self, size: int, heads: int, dropout_rate: float = 0.0, rotary: bool = True
+    ) -> None:
         super().__init__()
         if size % heads or (size // heads) % 2:
             raise ConfigError(
                 f"encoder_conf: output_size {size} must be an even multiple of "
                 f"attention_heads {heads}"
             )
-        self.heads, self.dropout_rate = heads, dropout_rate
+        self.heads, self.dropout_rate, self.rotary = heads, dropout_rate, rotary
         self.linear_q = MaskedLinear(size, size)
         self.linear_k = MaskedLinear(size, size)
         self.linear_v = MaskedLinear(size, size)
@@ -49,17 +52,22 @@ class ChunkAttention(nn.Module):
         Args:
             x: Chunks ``(B, K, S, D)``.
             layout: Their geometry.
-            past: Rotated keys, and values, ``(B, H, L, D / H)`` of the L frames before the first
-                chunk.
+            past: Keys, rotated if they are to be, and values ``(B, H, L, D / H)`` of the L frames
+                before the first chunk.
 
         Returns:
             Chunks ``(B, K, S, D)`` and the past of the next call.
         """
         batch, num_chunks, span, size = x.shape
-        cos, sin = rotary_tables(layout.positions(), self.heads, size // self.heads)
-        scale = (size // self.heads) ** -0.5  # of the scores, here with the rotation for nothing
-        query = self._split_heads(rotate(self.linear_q(x), cos * scale, sin * scale, self.heads))
-        key = self._split_heads(rotate(self.linear_k(x), cos, sin, self.heads))
+        query, key = self.linear_q(x), self.linear_k(x)
+        scale = (size // self.heads) ** -0.5  # of the scores, with a rotation for nothing
+        if self.rotary:
+            cos, sin = rotary_tables(layout.positions(), self.heads, size // self.heads)
+            query = rotate(query, cos * scale, sin * scale, self.heads)
+            key = rotate(key, cos, sin, self.heads)
+        else:
+            query = query * scale
+        query, key = self._split_heads(query), self._split_heads(key)
         value = self._split_heads(self.linear_v(x))
         attn_mask = layout.key_mask()[:, None].expand(-1, self.heads, -1, -1)
         out = attend(

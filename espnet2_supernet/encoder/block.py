@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -31,20 +32,47 @@ class BlockState:
 
 
 class FeedForward(nn.Module):
-    """Position-wise feed-forward module: D to ``units`` and back, with SiLU between."""
+    """Position-wise feed-forward module: D to ``units`` and back, SiLU or another between."""
 
-    def __init__(self, size: int, units: int, dropout_rate: float) -> None:
+    def __init__(
+        self,
+        size: int,
+        units: int,
+        dropout_rate: float,
+        activation: Callable[[Tensor], Tensor] = F.silu,
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.linear_in = MaskedLinear(size, units)
         self.linear_out = MaskedLinear(units, size)
         self.dropout = Dropout(dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., D)`` to ``(..., D)``."""
-        return self.linear_out(self.dropout(F.silu(self.linear_in(x))))
+        return self.linear_out(self.dropout(self.activation(self.linear_in(x))))
 
 
-class TransformerBlock(nn.Module):
+class EncoderBlock(nn.Module):
+    """A part of the encoder that maps chunks to chunks and remembers what came before."""
+
+    def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
+        """State before the first frame.
+
+        Args:
+            batch_size: B.
+            left_context: L, frames.
+            like: A tensor of the device and type wanted.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, x: Tensor, layout: ChunkLayout, state: BlockState
+    ) -> tuple[Tensor, BlockState]:
+        """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
+        raise NotImplementedError
+
+
+class TransformerBlock(EncoderBlock):
     """Pre-norm transformer block; the modes differ in what attention sees and in nothing else.
 
     Args:

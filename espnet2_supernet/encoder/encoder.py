@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor, nn
 
-from espnet2_supernet.encoder.block import BlockState, TransformerBlock
+from espnet2_supernet.encoder.block import BlockState, EncoderBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import Dropout
-from espnet2_supernet.encoder.subsampling import FACTOR, SUBSAMPLING, Conv2dSubsampling
+from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
@@ -27,7 +27,7 @@ class EncoderState:
 
     Attributes:
         context: Chunk, left and right context in encoder frames.
-        feats: Features not yet subsampled ``(B, < 4, F)``.
+        feats: Features not yet subsampled ``(B, < factor, F)``.
         subsampling: State of the subsampling.
         frames: Subsampled frames not yet encoded ``(B, < C + R, D)``.
         blocks: One state for each block.
@@ -49,24 +49,30 @@ class SupernetEncoder(AbsEncoder):
         input_size: Feature dimension F.
         output_size: Model dimension D.
         blocks: The blocks, each of dimension D.
-        subsampling: ``conv2d`` or ``stack``; both by four.
+        subsampling: ``conv2d`` or ``stack``, both by four; or ``none``, a projection.
         subsampling_channels: Channels of the ``conv2d`` subsampling.
         dropout_rate: Dropout of the subsampled frames.
+        final_norm: Normalise the output; post-norm blocks have done so.
+
+    Attributes:
+        subsampling_factor: Features of each frame.
+        normalizes_latents: Whether :meth:`project` normalises what a quantiser reads.
 
     Raises:
         ConfigError: If the subsampling is unknown.
     """
 
-    subsampling_factor = FACTOR
+    normalizes_latents = False
 
     def __init__(
         self,
         input_size: int,
         output_size: int,
-        blocks: list[TransformerBlock],
+        blocks: Sequence[EncoderBlock],
         subsampling: str,
         subsampling_channels: int,
         dropout_rate: float,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         if subsampling not in SUBSAMPLING:
@@ -74,12 +80,13 @@ class SupernetEncoder(AbsEncoder):
                 f"encoder_conf.subsampling: unknown '{subsampling}'; "
                 f"choose one of {', '.join(SUBSAMPLING)}"
             )
-        kind = SUBSAMPLING[subsampling]
+        kind: Any = SUBSAMPLING[subsampling]
         options = {"channels": subsampling_channels} if kind is Conv2dSubsampling else {}
         self.subsampling = kind(input_size, output_size, **options)
+        self.subsampling_factor = kind.factor
         self.dropout = Dropout(dropout_rate)
         self.blocks = nn.ModuleList(blocks)
-        self.norm = SubnetLayerNorm(output_size)
+        self.norm = SubnetLayerNorm(output_size) if final_norm else nn.Identity()
         self._input_size, self._output_size = input_size, output_size
 
     def output_size(self) -> int:
@@ -103,7 +110,7 @@ class SupernetEncoder(AbsEncoder):
             context: What each frame may see; full context when None.
 
         Returns:
-            Frames ``(B, T // 4, D)``, zero beyond each length; lengths ``(B,)``; None.
+            Frames ``(B, T // factor, D)``, zero beyond each length; lengths ``(B,)``; None.
         """
         return *self.encode_frames(*self.subsample(xs_pad, ilens), context), None
 
@@ -115,15 +122,31 @@ class SupernetEncoder(AbsEncoder):
             feat_lengths: Their lengths ``(B,)``.
 
         Returns:
-            Frames ``(B, T // 4, D)`` and their lengths ``(B,)``.
+            Frames ``(B, T // factor, D)`` and their lengths ``(B,)``.
         """
-        lengths = feat_lengths // FACTOR
+        lengths = feat_lengths // self.subsampling_factor
         max_length = int(lengths.max())
         if max_length == 0:
             return feats.new_zeros(feats.size(0), 0, self._output_size), lengths
         state = self.subsampling.init_state(feats.size(0))
-        frames, _ = self.subsampling(feats[:, : FACTOR * max_length], state)
+        frames, _ = self.subsampling(feats[:, : self.subsampling_factor * max_length], state)
         return self.dropout(frames), lengths
+
+    @property
+    def latent_size(self) -> int:
+        """Dimension of :meth:`latents`."""
+        return self._output_size
+
+    def latents(self, feats: Tensor, feat_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What pre-training draws its targets from, here the subsampled frames.
+
+        :meth:`subsample` in two steps: this one, then :meth:`project`. Arguments as there.
+        """
+        return self.subsample(feats, feat_lengths)
+
+    def project(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents to what a quantiser reads and what the blocks read, here the same."""
+        return latents, latents
 
     def encode_frames(
         self, frames: Tensor, lengths: Tensor, context: Context | None = None
@@ -184,7 +207,7 @@ class SupernetEncoder(AbsEncoder):
             Frames ``(B, n', D)`` and the next state.
         """
         feats = torch.cat([state.feats, feats.to(state.feats)], dim=1)
-        whole = feats.size(1) - feats.size(1) % FACTOR
+        whole = feats.size(1) - feats.size(1) % self.subsampling_factor
         frames, subsampling = state.frames, state.subsampling
         if whole:
             new, subsampling = self.subsampling(feats[:, :whole], subsampling)
@@ -221,5 +244,5 @@ class SupernetEncoder(AbsEncoder):
 
     def _block_states(self, context: Context, batch_size: int) -> list[BlockState]:
         like = next(self.subsampling.parameters())
-        blocks = cast("Iterable[TransformerBlock]", self.blocks)
+        blocks = cast("Iterable[EncoderBlock]", self.blocks)
         return [block.init_state(batch_size, context.left_context, like) for block in blocks]

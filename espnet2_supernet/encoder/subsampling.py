@@ -1,7 +1,7 @@
-"""Subsampling by four without look-ahead: frame ``t`` uses features up to ``4 t + 3`` only.
+"""From features to encoder frames without look-ahead, by a whole ``factor``.
 
-Both kinds turn every four features into one frame and drop an incomplete last group, in the whole
-utterance as in a stream.
+Frame ``t`` uses features up to ``factor * t + factor - 1`` only. An incomplete last group is
+dropped, in the whole utterance as in a stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.errors import ConfigError
 
-FACTOR = 4
+FACTOR = 4  # of what subsamples: frames of 40 ms from features of 10 ms
 
 
 class StackSubsampling(nn.Module):
@@ -25,6 +25,8 @@ class StackSubsampling(nn.Module):
     Raises:
         ConfigError: If four does not divide D.
     """
+
+    factor = FACTOR
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
@@ -52,6 +54,8 @@ class Conv2dSubsampling(nn.Module):
     Raises:
         ConfigError: If there are fewer than 7 features.
     """
+
+    factor = FACTOR
 
     def __init__(self, input_size: int, output_size: int, channels: int = 32) -> None:
         super().__init__()
@@ -93,4 +97,34 @@ class Conv2dSubsampling(nn.Module):
         return self.linear(x.transpose(1, 2).flatten(2)), next_state
 
 
-SUBSAMPLING = {"stack": StackSubsampling, "conv2d": Conv2dSubsampling}
+class FeatureProjection(nn.Module):
+    """Layer norm and linear projection, frame by frame (wav2vec 2.0, ``feature_projection``).
+
+    For a front-end whose frames are as long as the encoder's.
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D.
+    """
+
+    factor = 1
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(input_size)
+        self.linear = nn.Linear(input_size, output_size)
+
+    def init_state(self, batch_size: int) -> list[Tensor]:
+        """Nothing to remember: an empty list."""
+        return []
+
+    def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Map features ``(B, T, F)`` to frames ``(B, T, D)``."""
+        return self.linear(self.norm(feats)), state
+
+
+SUBSAMPLING = {
+    "stack": StackSubsampling,
+    "conv2d": Conv2dSubsampling,
+    "none": FeatureProjection,
+}

@@ -19,7 +19,11 @@ from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
+from espnet2_supernet.encoder import (
+    SupernetConformerEncoder,
+    SupernetTransformerEncoder,
+    SupernetWav2Vec2Encoder,
+)
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
@@ -41,6 +45,7 @@ encoder_choices = ClassChoices(
     {
         "supernet_transformer": SupernetTransformerEncoder,
         "supernet_conformer": SupernetConformerEncoder,
+        "supernet_wav2vec2": SupernetWav2Vec2Encoder,
     },
     type_check=AbsEncoder,
     default="supernet_transformer",

@@ -5,7 +5,11 @@ import itertools
 import pytest
 import torch
 
-from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
+from espnet2_supernet.encoder import (
+    SupernetConformerEncoder,
+    SupernetTransformerEncoder,
+    SupernetWav2Vec2Encoder,
+)
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.supernet.context import Context
@@ -22,6 +26,15 @@ ENCODERS = {
     ),
     "transformer_conv2d": lambda: SupernetTransformerEncoder(
         20, 16, 2, 32, num_blocks=2, subsampling="conv2d", subsampling_channels=4
+    ),
+    "transformer_none": lambda: SupernetTransformerEncoder(
+        20, 16, 2, 32, num_blocks=2, subsampling="none"
+    ),
+    "wav2vec2_base": lambda: SupernetWav2Vec2Encoder(
+        20, 16, 2, 32, num_blocks=2, conv_pos=8, conv_pos_groups=4
+    ),
+    "wav2vec2_large": lambda: SupernetWav2Vec2Encoder(
+        20, 16, 2, 32, num_blocks=2, layer_norm_first=True, conv_pos=7, conv_pos_groups=2
     ),
 }
 CONTEXTS = [
@@ -65,7 +78,7 @@ def test_streamed_equals_masked(encoder, context):
     torch.manual_seed(1)
     wav = torch.randn(17_777)
     alone = masked(encoder, [wav], context)[0]
-    assert alone.shape == (((17_777 - 400) // 160 + 1) // 4, 16)
+    assert alone.shape == (((17_777 - 400) // 160 + 1) // encoder.subsampling_factor, 16)
     for pieces in ([1600], [37, 4001, 0, 160], [20_000]):
         assert (streamed(encoder, wav, context, pieces) - alone).abs().max() <= 1e-4
 
@@ -98,7 +111,8 @@ def test_nothing_beyond_the_look_ahead_matters(encoder, right):
     wav = torch.randn(20_000)
     before = masked(encoder, [wav], context)[0]
     for k in (1, 3):
-        last = ((k * chunk + chunk + right) * 4 - 1) * 160 + 400
+        frames = k * chunk + chunk + right
+        last = (frames * encoder.subsampling_factor - 1) * 160 + 400
         changed = torch.cat([wav[:last], torch.randn(20_000 - last)])
         after = masked(encoder, [changed], context)[0]
         torch.testing.assert_close(after[: (k + 1) * chunk], before[: (k + 1) * chunk])
