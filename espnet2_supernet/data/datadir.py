@@ -193,4 +193,3 @@ def write_data_dir(path: str | Path, data: DataDir) -> None:
     if data.utt2num_samples:
         write_table(path / "utt2num_samples", data.utt2num_samples)
     write_table(path / "wav.scp", data.wav)
-

@@ -118,8 +118,8 @@ def format_data_dir(in_dir: str | Path, out_dir: str | Path, options: FormatOpti
     Args:
         in_dir: ``data/<set>``.
         out_dir: ``dump/raw/<set>``; gets ``wav.scp``, ``text`` unless of audio only, ``utt2spk``,
-            ``spk2utt``, ``utt2num_samples``, ``feats_type``, ``audio_format`` and ``skipped.tsv``; rewritten
-            audio lies in its folder ``audio/``.
+            ``spk2utt``, ``utt2num_samples``, ``feats_type``, ``audio_format`` and ``skipped.tsv``;
+            rewritten audio lies in its folder ``audio/``.
         options: Checks, changes, format and processes.
 
     Returns:

@@ -38,7 +38,8 @@ def supernet(recipe, run, tmp_path):
         log.write_text("")
         fake = Path(__file__).with_name("fake_python.sh")
         fixed = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
-        done = run("./run.sh", "--python", fake, *options, cwd=recipe, env=fixed | dict(env or {}))
+        words = ("--python", fake, "--use_ssl", "false", *options)
+        done = run("./run.sh", *words, cwd=recipe, env=fixed | dict(env or {}))
         return done, log.read_text().splitlines()
 
     return run_supernet
@@ -144,8 +145,7 @@ def test_a_training_that_is_done_is_not_started_again_on_other_hardware(supernet
     assert "--output_dir exp/asr_train_raw_en_char_max_epoch3" in commands[0]
 
 
-def test_pretraining_is_off_by_default_and_stage_9_starts_from_it(supernet, recipe):
-    (recipe / "conf/train_ssl.yaml").write_text("frontend: log_mel\n")
+def test_pretraining_is_skipped_or_stage_9_starts_from_it(supernet, recipe):
     done, commands = supernet(*TRAINED, "--stop_stage", "9")
     assert "skipped (--use_ssl true pre-trains)" in done.stdout and not of(commands, "ssl_train")
     assert "--ssl_model_file" not in of(commands, "asr_train")[-1]
@@ -169,24 +169,49 @@ def test_pretraining_is_off_by_default_and_stage_9_starts_from_it(supernet, reci
 
 
 def test_pretraining_on_another_set_needs_its_audio_only(supernet, recipe):
-    (recipe / "conf/train_ssl.yaml").write_text("frontend: log_mel\n")
-    options = (
-        "--use_ssl",
-        "true",
-        "--ssl_train_set",
-        "untold",
-        "--stage",
-        "6",
-        "--stop_stage",
-        "7",
-    )
+    options = ("--use_ssl", "true", "--ssl_train_sets", "untold")
+    options += ("--stage", "6", "--stop_stage", "7")
     done, _ = supernet(*options)
-    assert done.returncode == 1 and "dump/raw/untold/wav.scp is missing" in done.stderr
-    (recipe / "dump/raw/untold").mkdir()
-    (recipe / "dump/raw/untold/wav.scp").write_text("a x\n")
+    assert done.returncode == 1 and "dump/audio/untold/wav.scp is missing" in done.stderr
+    (recipe / "dump/audio/untold").mkdir(parents=True)
+    (recipe / "dump/audio/untold/wav.scp").write_text("a x\n")
     done, commands = supernet(*options)
     assert done.returncode == 0, done.stderr
-    assert "dump/raw/untold/wav.scp,speech,sound" in of(commands, "ssl_train")[-1]
+    training = of(commands, "ssl_train")[-1]
+    assert "dump/audio/untold/wav.scp,speech,sound" in training
+    assert "dump/raw/dev/wav.scp,speech,sound" in training
+
+
+def test_pretraining_alone_needs_no_labelled_set(supernet, recipe):
+    for name in ("a+b", "dev"):
+        (recipe / "dump/audio" / name).mkdir(parents=True)
+        (recipe / "dump/audio" / name / "wav.scp").write_text("u x\n")
+    sets = ("--train_set", "", "--test_sets", "", "--ssl_train_sets", "a b")
+    done, commands = supernet("--skip_data_prep", "true", *sets)
+    assert done.returncode == 0, done.stderr
+    assert stages(done) == [6, 7]
+    training = of(commands, "ssl_train")[-1]
+    for name in ("a+b", "dev"):
+        assert f"dump/audio/{name}/wav.scp,speech,sound" in training
+    assert "--output_dir exp/ssl_train_ssl_raw_a+b" in training
+
+
+def test_few_labels_have_names_of_their_own(supernet, recipe):
+    few = ("--label_fraction", "0.1", "--ssl_exp", "exp/ssl_mine")
+    for file in ("dump/raw/train_labels0.1/wav.scp", "dump/raw/train_labels0.1/text"):
+        (recipe / file).parent.mkdir(exist_ok=True)
+        (recipe / file).write_text("u x\n")
+    tokens = recipe / "data/en_token_list/char_labels0.1/tokens.txt"
+    tokens.parent.mkdir()
+    tokens.write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    (recipe / "exp/ssl_mine").mkdir(parents=True)
+    (recipe / "exp/ssl_mine/valid.loss.ave.pth").touch()
+    done, commands = supernet(*TRAINED, *few, "--stop_stage", "9")
+    assert done.returncode == 0, done.stderr
+    training = of(commands, "asr_train")[-1]
+    assert "dump/raw/train_labels0.1/text,text,text" in training
+    out = "exp/asr_train_raw_en_char_labels0.1_from_ssl_mine_masks_reset"
+    assert f"--output_dir {out}" in training
 
 
 def test_a_given_pretraining_must_be_there(supernet, recipe):
@@ -226,6 +251,7 @@ def test_skips(supernet):
         (["--stage", "5", "--stop_stage", "3"], "is after --stop_stage"),
         (["--token_type", "phone"], "--token_type must be"),
         (["--valid_set", ""], "--valid_set is empty"),
+        (["--train_set", ""], "--train_set is empty"),
         (["--ngpus", "2"], "did you mean '--ngpu'?"),
         (["--check_streaming", "1"], "must be true or false"),
         (["--dist_launcher", "lsf"], "--dist_launcher must be slurm or mpi"),

@@ -22,6 +22,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./scripts/common.sh
+. ./scripts/data.sh
 . ./scripts/training.sh
 command_line="./supernet.sh $(printf '%q ' "$@")"
 
@@ -47,9 +48,10 @@ expdir=exp           # statistics, models, decoded text, results
 # Data
 local_data_opts=""        # options for local/data.sh
 lang=en                   # language; names the token list and the statistics
-train_set=""              # name of the training set
+train_set=""              # name of the training set; none: pre-training only, no text is needed
 valid_set=""              # name of the validation set
 test_sets=""              # names of the test sets
+label_fraction=""         # e.g. 0.1: train with the labels of this part of each speaker's utterances
 speed_perturb_factors=""  # e.g. "0.9 1.0 1.1"
 fs=16k                    # sampling rate; audio of another rate is an error
 audio_format=auto         # auto (keep flac and wav as they are), flac or wav
@@ -65,8 +67,8 @@ use_ssl=false                     # stages 6 and 7; stage 9 then starts from the
 ssl_config=conf/train_ssl.yaml    # configuration of pre-training, with its supernet_conf block
 ssl_args=""                       # options of ssl_train that win over the configuration
 ssl_tag=""                        # name of the pre-training; default: from configuration and data
-ssl_train_set=""                  # folder of <dumpdir>/raw, needs wav.scp only; default: the training set
-ssl_stats_dir=""                  # default: <expdir>/ssl_stats_raw_<ssl_train_set>
+ssl_train_sets=""                 # sets of data/, of which no text is read; default: the training set
+ssl_stats_dir=""                  # default: <expdir>/ssl_stats_raw_<ssl_train_sets>
 ssl_exp=""                        # default: <expdir>/ssl_<ssl_tag>; given alone: start stage 9 from it
 ssl_model=""                      # checkpoint in ssl_exp; default: its valid.*.ave.pth
 ssl_masks=reset                   # masks of pre-training in stage 9: reset, carry or freeze
@@ -99,9 +101,9 @@ unbuilt_stages="13 15"
 
 # ------------------------------------------------------------------------- names and checks
 
-[ -n "${train_set}" ] || die 2 "--train_set is empty (run ./run.sh, which knows the sets of its corpus)"
+[ -n "${train_set}${ssl_train_sets}" ] || die 2 "--train_set is empty (run ./run.sh, which knows the sets of its corpus)"
 [ -n "${valid_set}" ] || die 2 "--valid_set is empty"
-[ -n "${test_sets}" ] || die 2 "--test_sets is empty"
+[ -n "${test_sets}" ] || [ -z "${train_set}" ] || die 2 "--test_sets is empty"
 [ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
 case ${ssl_masks} in reset | carry | freeze) ;; *) die 2 "--ssl_masks must be reset, carry or freeze" ;; esac
 case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be slurm or mpi" ;; esac
@@ -113,19 +115,18 @@ case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be 
 
 "${python}" -c 'import importlib.util; raise SystemExit(importlib.util.find_spec("espnet2") is None)' ||
     die 1 "ESPnet is not installed for ${python}: run local/setup.sh at the root of the repository"
-plain_train_set=${train_set}
-[ -z "${speed_perturb_factors}" ] || train_set=${train_set}_sp
 raw=${dumpdir}/raw
+name_sets
 case ${token_type} in
     bpe) tokens=bpe_${bpemode}${nbpe} ;;
     char | word) tokens=${token_type} ;;
     *) die 2 "--token_type must be bpe, char or word, not '${token_type}'" ;;
 esac
+tokens+=${label_fraction:+_labels${label_fraction}}
 token_dir=data/${lang}_token_list/${tokens}
 suffix=raw_${lang}_${tokens}${speed_perturb_factors:+_sp}
-ssl_train_set=${ssl_train_set:-${train_set}}
-ssl_tag=${ssl_tag:-$(basename "${ssl_config}" .yaml)_raw_${ssl_train_set}$(tr -d ' /|=' <<<"${ssl_args//--/_}")}
-ssl_stats_dir=${ssl_stats_dir:-${expdir}/ssl_stats_raw_${ssl_train_set}}
+ssl_tag=${ssl_tag:-$(basename "${ssl_config}" .yaml)_raw_${ssl_data}$(tr -d ' /|=' <<<"${ssl_args//--/_}")}
+ssl_stats_dir=${ssl_stats_dir:-${expdir}/ssl_stats_raw_${ssl_data}}
 starts_from_ssl=$([ -n "${ssl_exp}" ] && echo true || echo "${use_ssl}")
 ssl_exp=${ssl_exp:-${expdir}/ssl_${ssl_tag}}
 if [ -z "${asr_tag}" ]; then
@@ -140,7 +141,6 @@ if [ -z "${inference_tag}" ]; then
 fi
 [ -z "${inference_asr_model}" ] || inference_tag+=_asr_model_${inference_asr_model%.pth}
 inference_tag=${inference_tag#_}
-data_files="wav.scp text utt2spk spk2utt"
 token_options=(--token_type "${token_type}" --token_list "${token_dir}/tokens.txt")
 [ "${token_type}" != bpe ] || token_options+=(--bpemodel "${token_dir}/bpe.model")
 data_options=(
@@ -151,9 +151,6 @@ data_options=(
 
 bin() { "${python}" -m "espnet2_supernet.bin.$1" "${@:2}"; }
 in_dir() { local f; for f in $2; do echo "$1/$f"; done; } # DIR "a b" -> DIR/a DIR/b
-
-# A test set is never filtered: one that is also the validation set is read from before the filter.
-test_dir() { if [[ $1 == "${valid_set}" || $1 == "${train_set}" ]]; then echo "${raw}/org/$1"; else echo "${raw}/$1"; fi; }
 decode_dir() { echo "${asr_exp}/decode_$1${inference_tag:+_${inference_tag}}/$2"; } # SUBNET SET
 trained_subnets() { "${python}" -c 'import json, sys; print(*json.load(open(sys.argv[1])))' "${asr_exp}/subnets.json"; }
 chosen_subnets() { # the subnets asked for, each checked against those of the experiment
@@ -167,55 +164,6 @@ chosen_subnets() { # the subnets asked for, each checked against those of the ex
 }
 
 # ------------------------------------------------------------------------------------ stages
-
-stage_1() { # local/data.sh knows when its corpus is up to date
-    # shellcheck disable=SC2086  # words
-    force=${force} nj=${nj} python=${python} local/data.sh ${local_data_opts}
-    # shellcheck disable=SC2046,SC2086
-    bin data validate --in $(printf 'data/%s\n' "${plain_train_set}" "${valid_set}" ${test_sets} | sort -u)
-}
-
-stage_2() {
-    [ -n "${speed_perturb_factors}" ] || { log "  nothing to do: no --speed_perturb_factors" && return; }
-    # shellcheck disable=SC2086
-    once "data/${train_set}/.done" "$(in_dir "data/${plain_train_set}" "${data_files}")" \
-        "data/${train_set}/wav.scp" \
-        bin data perturb_speed --in "data/${plain_train_set}" --out "data/${train_set}" \
-        --factors ${speed_perturb_factors} --nj "${nj}"
-}
-
-stage_3() {
-    local name out
-    # shellcheck disable=SC2086
-    for name in $(printf '%s\n' "${train_set}" "${valid_set}" ${test_sets} | sort -u); do
-        out=$(test_dir "${name}")
-        once "${out}/.done" "$(in_dir "data/${name}" "${data_files}")" \
-            "$(in_dir "${out}" "${data_files} utt2num_samples")" \
-            bin data format --in "data/${name}" --out "${out}" --fs "${fs/%k/000}" \
-            --audio_format "${audio_format}" --nj "${nj}"
-    done
-}
-
-stage_4() {
-    local name
-    for name in "${train_set}" "${valid_set}"; do
-        once "${raw}/${name}/.done" "$(in_dir "${raw}/org/${name}" "${data_files} utt2num_samples")" \
-            "$(in_dir "${raw}/${name}" "${data_files} utt2num_samples")" \
-            bin data filter --in "${raw}/org/${name}" --out "${raw}/${name}" \
-            --min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}"
-    done
-}
-
-stage_5() {
-    local extra=()
-    [ "${token_type}" != bpe ] || extra+=(--nbpe "${nbpe}" --bpemode "${bpemode}")
-    # shellcheck disable=SC2206  # words
-    [ -z "${nlsyms}" ] || extra+=(--nlsyms ${nlsyms})
-    once "${token_dir}/.done" "${raw}/${train_set}/text" "${token_dir}/tokens.txt" \
-        bin data tokens --text "${raw}/${train_set}/text" --out "${token_dir}" \
-        --token_type "${token_type}" "${extra[@]}"
-    bin data validate --in "${raw}/${train_set}" "${raw}/${valid_set}" "${token_options[@]}"
-}
 
 find_model() {
     local found

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
     --valid_set dev \
     --test_sets "test" \
     --token_type char \
+    --use_ssl true \
+    --ssl_config conf/train_ssl.yaml \
     --asr_config conf/train.yaml \
     --inference_config conf/decode.yaml \
     --check_streaming true \

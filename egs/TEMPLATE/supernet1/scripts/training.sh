@@ -3,8 +3,8 @@
 # Stages 6 to 9: statistics and training, first without text, then with it.
 
 # One job per 5000 utterances (a job takes 10 s to start), each with its part of both sets.
-run_stats() { # STATS_DIR TRAIN_SET VALID_SET COMMAND OPTIONS...
-    local stats=$1 train_scp=${raw}/$2/wav.scp valid_scp=${raw}/$3/wav.scp command=$4
+run_stats() { # STATS_DIR TRAIN_DIR VALID_DIR COMMAND OPTIONS...
+    local stats=$1 train_scp=$2/wav.scp valid_scp=$3/wav.scp command=$4
     local logs=$1/logdir jobs parts=() job
     shift 4
     rm -rf "${logs}"
@@ -71,21 +71,21 @@ launch_training() { # EXP COMMAND OPTIONS...
 # ------------------------------------------------------------------------------- pre-training
 
 ssl_data_options() { # as words
-    echo "--train_data_path_and_name_and_type ${raw}/${ssl_train_set}/wav.scp,speech,sound"
-    echo "--valid_data_path_and_name_and_type ${raw}/${valid_set}/wav.scp,speech,sound"
+    echo "--train_data_path_and_name_and_type ${ssl_train_dir}/wav.scp,speech,sound"
+    echo "--valid_data_path_and_name_and_type ${ssl_valid_dir}/wav.scp,speech,sound"
 }
 
 collect_ssl_stats() {
     # shellcheck disable=SC2046,SC2086
-    run_stats "${ssl_stats_dir}" "${ssl_train_set}" "${valid_set}" ssl_train --config "${ssl_config}" \
+    run_stats "${ssl_stats_dir}" "${ssl_train_dir}" "${ssl_valid_dir}" ssl_train --config "${ssl_config}" \
         $(ssl_data_options) ${ssl_args}
 }
 
 stage_6() {
     [ -f "${ssl_config}" ] || die 1 "${ssl_config} is missing (--ssl_config)"
-    once "${ssl_stats_dir}/.done" "${raw}/${ssl_train_set}/wav.scp ${raw}/${valid_set}/wav.scp" \
+    once "${ssl_stats_dir}/.done" "${ssl_train_dir}/wav.scp ${ssl_valid_dir}/wav.scp" \
         "${ssl_stats_dir}/train/speech_shape ${ssl_stats_dir}/valid/speech_shape" \
-        collect_ssl_stats "${ssl_train_set}" "${valid_set}" "$(frontend_options "${ssl_config}" "${ssl_args}")"
+        collect_ssl_stats "${ssl_train_dir}" "${ssl_valid_dir}" "$(frontend_options "${ssl_config}" "${ssl_args}")"
 }
 
 pretrain() {
@@ -117,7 +117,7 @@ find_ssl_model() { # sets ssl_model to a name in ssl_exp
 collect_stats() {
     local part
     # shellcheck disable=SC2086
-    run_stats "${asr_stats_dir}" "${train_set}" "${valid_set}" asr_train --use_preprocessor true \
+    run_stats "${asr_stats_dir}" "${raw}/${train_set}" "${raw}/${valid_set}" asr_train --use_preprocessor true \
         --config "${asr_config}" "${token_options[@]}" "${data_options[@]}" ${asr_args}
     for part in train valid; do
         awk -v size="$(wc -l <"${token_dir}/tokens.txt")" '{ print $0 "," size }' \
