@@ -93,6 +93,7 @@ def test_pretraining_preset_has_its_size_and_its_fine_tuning(path, monkeypatch):
 def test_recognition_can_start_from_the_pretraining_of_its_recipe(path):
     given, tuned = read(path), read(path.with_name("train.yaml"))
     task(path).build_model(argparse.Namespace(**given | {"normalize": None}))
+    del given["encoder_conf"]["dropout_rate"], tuned["encoder_conf"]["dropout_rate"]  # may differ
     for key in ("frontend", "frontend_conf", "normalize", "encoder", "encoder_conf"):
         assert given[key] == tuned[key], key
     assert given["supernet_conf"]["subnets"] == tuned["supernet_conf"]["subnets"]
