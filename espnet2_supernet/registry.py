@@ -21,12 +21,14 @@ def _entries() -> list[tuple[object, str, type]]:
         SupernetWav2Vec2Encoder,
     )
     from espnet2_supernet.features.log_mel import LogMelFrontend
+    from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 
     return [
         (asr.encoder_choices, "supernet_transformer", SupernetTransformerEncoder),
         (asr.encoder_choices, "supernet_conformer", SupernetConformerEncoder),
         (asr.encoder_choices, "supernet_wav2vec2", SupernetWav2Vec2Encoder),
         (asr.frontend_choices, "log_mel", LogMelFrontend),
+        (asr.frontend_choices, "waveform_conv", WaveformConvFrontend),
         (asr.model_choices, "supernet", SupernetASRModel),
     ]
 

@@ -20,6 +20,7 @@ class JointStep:
         lengths: Encoder frames ``(B,)``.
         text: Token ids ``(B, U)``, padded with the blank, 0.
         text_lengths: ``(B,)``.
+        views: Kinds of features that are stacked in the frames, see ``features.views``.
         stats: Statistics by name, filled by each subnet.
         teacher_log_probs: CTC log-probabilities ``(B, T, V)`` of the teacher, without gradient.
     """
@@ -27,6 +28,7 @@ class JointStep:
     lengths: Tensor
     text: Tensor
     text_lengths: Tensor
+    views: list[bool]
     stats: dict[str, Any] = field(default_factory=dict)
     teacher_log_probs: Tensor | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
 from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.features import views
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.joint import JointTraining
 from espnet2_supernet.supernet.sampling import Draw
@@ -38,7 +39,7 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
     Args:
         vocab_size: V.
         token_list: V tokens, ``<blank>`` first.
-        frontend: Waveform to features; frame-wise, so that both modes see the same ones.
+        frontend: Waveform to features.
         specaug: Augmentation of the features in training, drawn once for all subnets.
         normalize: Feature normalisation.
         preencoder: Must be None.
@@ -55,8 +56,6 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
     Raises:
         ConfigError: If the parts do not fit each other.
     """
-
-    _extract_feats: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # ESPnet's
 
     def __init__(
         self,
@@ -101,9 +100,11 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         if self.supernet_config.distillation.weight > 0 and self.ctc is None:
             raise ConfigError("supernet_conf.distillation needs a CTC head: model_conf.ctc_weight")
 
-    def extract_features(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def extract_features(
+        self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms ``(B, N)`` to normalised features ``(B, T, F)``, augmented in training."""
-        feats, lengths = self._extract_feats(speech, speech_lengths)
+        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
         if self.normalize is not None:
             feats, lengths = self.normalize(feats, lengths)
         # After the normalisation, unlike ESPnet: SpecAugment fills with 0, which is the mean only
@@ -111,6 +112,12 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         if self.specaug is not None and self.training:
             feats, lengths = self.specaug(feats, lengths)
         return feats, lengths
+
+    def collect_feats(
+        self, speech: Tensor, speech_lengths: Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Return what ``--collect_stats`` counts."""
+        return views.counted_features(self.frontend, speech, speech_lengths)
 
     def encode_features(
         self,
@@ -140,8 +147,10 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         context: Context | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode waveforms ``(B, N)``; by default with the first subnet (ESPnet's contract)."""
-        feats, lengths = self.extract_features(speech, speech_lengths)
-        return self.encode_features(feats, lengths, subnet, context)
+        name = subnet or next(iter(self.supernet.subnets))
+        context = context or self.supernet.subnet(name).context
+        feats, lengths = self.extract_features(speech, speech_lengths, not context.is_full)
+        return self.encode_features(feats, lengths, name, context)
 
     def forward(
         self,
@@ -168,13 +177,18 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         Raises:
             DataError: If an utterance is shorter than one encoder frame.
         """
-        frames, lengths = self.encoder.subsample(*self.extract_features(speech, speech_lengths))
+        rows = self._plan()
+        kinds = views.feature_views(self.frontend, [context for _, context, _ in rows])
+        extract = partial(self.extract_features, speech, speech_lengths)
+        feats, lengths = views.stack_views(extract, kinds)
+        frames, lengths = self.encoder.subsample(feats, lengths.repeat(len(kinds)))
+        lengths = lengths[: len(speech)]
         check_frames(lengths, utt_id)
         positions = torch.arange(text.size(1), device=text.device)
         text = text.masked_fill(positions >= text_lengths[:, None], self.blank_id)
         predicted = self._predict(text)
-        step = JointStep(lengths, text, text_lengths)
-        passes = [partial(self._subnet_loss, step, *row) for row in self._plan()]
+        step = JointStep(lengths, text, text_lengths, kinds)
+        passes = [partial(self._subnet_loss, step, *row) for row in rows]
         loss = self.sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
         step.stats["loss"] = loss.detach()
         batch_size = torch.tensor(speech.size(0), device=loss.device)
@@ -204,8 +218,9 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         predicted: Tensor | None = None,
     ) -> Tensor:
         """Weighted loss of one subnet, a scalar; notes its parts in ``step``."""
+        seen = views.view_of(frames, step.views, context)
         with self.supernet.active_subnet(subnet.name):
-            enc, lengths = self.encoder.encode_frames(frames, step.lengths, context)
+            enc, lengths = self.encoder.encode_frames(seen, step.lengths, context)
         loss = enc.new_zeros(())
         if self.ctc is not None:
             dropped = functional.dropout(enc, self.ctc.dropout_rate, self.training)

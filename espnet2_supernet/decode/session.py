@@ -170,7 +170,8 @@ def check_frame_wise(model: Any) -> None:
 
     if not hasattr(model.frontend, "streaming"):
         raise ConfigError(
-            f"front-end {type(model.frontend).__name__} cannot stream; train with frontend: log_mel"
+            f"front-end {type(model.frontend).__name__} cannot stream; train with "
+            "frontend: log_mel or waveform_conv"
         )
     if model.normalize is not None and not isinstance(model.normalize, GlobalMVN):
         raise ConfigError(

@@ -193,7 +193,8 @@ class Speech2Text:
             return next(model.parameters()).new_zeros(0, model.encoder.output_size())
         samples = samples.to(next(model.parameters()).device)[None]
         lengths = torch.tensor([samples.size(1)], device=samples.device)
-        feats, feat_lengths = model.extract_features(samples, lengths)
+        streaming = not self.context.is_full
+        feats, feat_lengths = model.extract_features(samples, lengths, streaming)
         encoded, encoded_lengths = model.encode_features(
             feats.to(self.dtype), feat_lengths, self.subnet, self.context
         )

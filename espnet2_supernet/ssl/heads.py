@@ -16,15 +16,21 @@ class Wav2Vec2Heads(nn.Module):
     Args:
         size: Model dimension D of the encoder.
         final_dim: Dimension F in which context and target are compared.
-        quantizer: Quantises frames of dimension D.
+        quantizer: Quantises latents of dimension L.
         dropout_features: Dropout of the quantiser's input.
+        norm: What normalises it.
 
     Raises:
         ConfigError: If a value is out of range.
     """
 
     def __init__(
-        self, size: int, final_dim: int, quantizer: GumbelQuantizer, dropout_features: float
+        self,
+        size: int,
+        final_dim: int,
+        quantizer: GumbelQuantizer,
+        dropout_features: float,
+        norm: nn.Module,
     ) -> None:
         super().__init__()
         if final_dim < 1 or not 0 <= dropout_features < 1:
@@ -33,21 +39,22 @@ class Wav2Vec2Heads(nn.Module):
                 f"{final_dim} and {dropout_features}"
             )
         self.mask_emb = nn.Parameter(torch.rand(size))
-        self.norm = nn.LayerNorm(size)
+        self.norm = norm
         self.dropout = nn.Dropout(dropout_features)
         self.quantizer = quantizer
         self.project_q = nn.Linear(quantizer.codebooks.size(2) * quantizer.latent_groups, final_dim)
         self.final_proj = nn.Linear(size, final_dim)
 
     def mask(self, frames: Tensor, plan: Plan) -> Tensor:
-        """Replace the masked frames of ``(B, T, D)`` by the embedding; a new tensor."""
-        return torch.where(plan.mask[..., None], self.mask_emb.to(frames.dtype), frames)
+        """Replace the masked frames of ``(V * B, T, D)`` by the embedding; a new tensor."""
+        masked = plan.mask.repeat(len(frames) // max(len(plan.mask), 1), 1)
+        return torch.where(masked[..., None], self.mask_emb.to(frames.dtype), frames)
 
-    def targets(self, frames: Tensor, plan: Plan) -> tuple[Quantized, Tensor]:
+    def targets(self, latents: Tensor, plan: Plan) -> tuple[Quantized, Tensor]:
         """Quantise the masked frames.
 
         Args:
-            frames: Frames before masking ``(B, T, D)``.
+            latents: Frames before masking ``(B, T, L)``.
             plan: Which of them are masked, and their noise in training.
 
         Returns:
@@ -56,7 +63,7 @@ class Wav2Vec2Heads(nn.Module):
         noise = None
         if self.training:
             noise = plan.exponential(self.quantizer.latent_groups, self.quantizer.latent_vars)
-        quantized = self.quantizer(self.dropout(self.norm(frames[plan.mask])), noise)
+        quantized = self.quantizer(self.dropout(self.norm(latents[plan.mask])), noise)
         return quantized, self.project_q(quantized.vectors)
 
 

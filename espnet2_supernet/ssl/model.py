@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.features import views
 from espnet2_supernet.ssl.checks import check_numbers
 from espnet2_supernet.ssl.collapse import collapse_warnings
 from espnet2_supernet.ssl.heads import Wav2Vec2Heads, scale_gradient
@@ -22,26 +22,10 @@ from espnet2_supernet.ssl.plan import Plan
 from espnet2_supernet.ssl.quantizer import GumbelQuantizer
 from espnet2_supernet.ssl.seeds import utterance_seeds
 from espnet2_supernet.ssl.spans import SpanMasking
+from espnet2_supernet.ssl.step import SSLStep
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.joint import JointTraining
 from espnet2_supernet.supernet.subnet import Subnet
-
-
-@dataclass
-class SSLStep:
-    """What the subnets of a step share, and where they note their statistics.
-
-    Attributes:
-        plan: Masked frames and negatives.
-        lengths: Encoder frames ``(B,)``.
-        code_ids: Combination of codes of each masked frame ``(N,)``.
-        stats: Statistics by name.
-    """
-
-    plan: Plan
-    lengths: Tensor
-    code_ids: Tensor
-    stats: dict[str, Any] = field(default_factory=dict)
 
 
 class SupernetSSLModel(JointTraining, AbsESPnetModel):
@@ -54,9 +38,9 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         sum over subnets of weight * contrastive + loss_weights[0] * diversity
         + loss_weights[1] * feature penalty.
 
-    The targets are quantised from the encoder's subsampled frames, before its blocks and before
-    masking; nothing is added that a streaming subnet would have to wait for. Names of arguments
-    are fairseq's where it has them.
+    The targets are quantised from the encoder's latents, before its blocks and before masking; a
+    front-end with other features for full context gives full-context ones, if such a subnet is
+    trained. Names of arguments are fairseq's where it has them.
 
     Args:
         frontend: Waveform to features.
@@ -64,7 +48,7 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         encoder: A supernet encoder.
         supernet_conf: The table of subnets, see :class:`SupernetConfig`.
         mask_prob: See :class:`SpanMasking`.
-        mask_length: Likewise, in encoder frames of 40 ms (fairseq's are of 20 ms).
+        mask_length: Likewise, in encoder frames (fairseq's are of 20 ms).
         mask_min_masks: Likewise.
         num_negatives: Negatives K of each masked frame.
         logit_temp: Temperature of the contrastive logits.
@@ -75,7 +59,7 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         latent_temp: Likewise.
         loss_weights: Weights of diversity and feature penalty, in this order.
         dropout_features: Dropout of the quantiser's input.
-        feature_grad_mult: Factor of the gradients that reach the subsampling.
+        feature_grad_mult: Factor of the gradients that reach the latents.
         detach_streaming_targets: Keep the streaming subnets' losses from moving the targets, as
             UFO2 (arXiv 2210.14515) does; without a full-context subnet nothing is detached, or
             nothing would teach the quantiser.
@@ -110,8 +94,8 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         AbsESPnetModel.__init__(self)
         if not isinstance(encoder, SupernetEncoder):
             raise ConfigError(
-                "pre-training needs encoder: supernet_transformer or supernet_conformer, "
-                f"got {type(encoder).__name__}"
+                "pre-training needs encoder: supernet_transformer, supernet_conformer or "
+                f"supernet_wav2vec2, got {type(encoder).__name__}"
             )
         check_numbers(num_negatives, logit_temp, loss_weights, feature_grad_mult)
         self.frontend, self.normalize, self.encoder = frontend, normalize, encoder
@@ -119,9 +103,12 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         self.num_negatives, self.logit_temp = num_negatives, logit_temp
         self.diversity_weight, self.penalty_weight = map(float, loss_weights)
         self.feature_grad_mult, self.seed = feature_grad_mult, seed
-        size, dim = encoder.output_size(), latent_dim or final_dim
+        size, dim = encoder.latent_size, latent_dim or final_dim
         quantizer = GumbelQuantizer(size, latent_vars, latent_groups, dim, latent_temp)
-        self.heads = Wav2Vec2Heads(size, final_dim, quantizer, dropout_features)
+        norm = nn.Identity() if encoder.normalizes_latents else nn.LayerNorm(size)
+        self.heads = Wav2Vec2Heads(
+            encoder.output_size(), final_dim, quantizer, dropout_features, norm
+        )
         self.add_supernet(encoder, supernet_conf)
         if self.supernet_config.distillation.weight > 0:
             raise ConfigError(
@@ -132,9 +119,11 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
             context.is_full for context in contexts
         )
 
-    def extract_features(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def extract_features(
+        self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms ``(B, N)`` to normalised features ``(B, T, F)`` and their lengths ``(B,)``."""
-        feats, lengths = self.frontend(speech[:, : int(speech_lengths.max())], speech_lengths)
+        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
         if self.normalize is not None:
             feats, lengths = self.normalize(feats, lengths)
         return feats, lengths
@@ -143,8 +132,7 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         self, speech: Tensor, speech_lengths: Tensor, **kwargs: Any
     ) -> dict[str, Tensor]:
         """Return what ``--collect_stats`` counts; arguments as for :meth:`forward`."""
-        feats, lengths = self.extract_features(speech, speech_lengths)
-        return {"feats": feats, "feats_lengths": lengths}
+        return views.counted_features(self.frontend, speech, speech_lengths)
 
     def forward(
         self,
@@ -172,20 +160,22 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
             DataError: If no utterance is as long as one encoder frame.
         """
         ids = utt_id or [str(place) for place in range(len(speech))]
-        frames, lengths = self.encoder.subsample(*self.extract_features(speech, speech_lengths))
-        if frames.size(1) == 0:
+        number, rows = int(self.num_batches), self.draw_subnets()
+        kinds = views.feature_views(self.frontend, [context for _, context, _ in rows])
+        latents, lengths = self._latents(speech, speech_lengths, kinds)
+        if latents.size(1) == 0:
             raise DataError(
                 f"utterance '{ids[0]}' and all {len(ids)} of its batch are shorter than one "
-                "encoder frame (40 ms): drop short utterances with the command 'data filter'"
+                "encoder frame: drop short utterances with the command 'data filter'"
             )
-        frames = scale_gradient(frames, self.feature_grad_mult)
-        plan = self._draw_plan(ids, lengths)
-        quantized, targets = self.heads.targets(frames, plan)
-        step = SSLStep(plan, lengths, self.heads.quantizer.code_ids(quantized.codes))
-        passes = [partial(self._subnet_loss, step, *row) for row in self.draw_subnets()]
+        plan = self._draw_plan(ids, lengths, number)
+        for_quantizer, frames = self.encoder.project(latents)
+        quantized, targets = self.heads.targets(for_quantizer[: len(ids)], plan)
+        step = SSLStep(plan, lengths, kinds, self.heads.quantizer.code_ids(quantized.codes))
+        passes = [partial(self._subnet_loss, step, *row) for row in rows]
         loss = self.sum_losses(passes, (self.heads.mask(frames, plan), targets))
-        steps = torch.arange(frames.size(1), device=frames.device)
-        terms = BatchTerms.compute(quantized, frames[steps < lengths[:, None]])
+        steps = torch.arange(latents.size(1), device=latents.device)
+        terms = BatchTerms.compute(quantized, latents[: len(ids)][steps < lengths[:, None]])
         loss = loss + self.diversity_weight * terms.diversity + self.penalty_weight * terms.penalty
         # Every parameter has a gradient in every step, as DistributedDataParallel wants it.
         loss = loss + 0.0 * targets.sum()
@@ -198,10 +188,18 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         quantizer = self.heads.quantizer
         return collapse_warnings(stats, list(self.supernet.subnets), quantizer.latent_vars)
 
-    def _draw_plan(self, ids: Sequence[str], lengths: Tensor) -> Plan:
+    def _latents(
+        self, speech: Tensor, speech_lengths: Tensor, kinds: Sequence[bool]
+    ) -> tuple[Tensor, Tensor]:
+        """Latents of every kind of features ``(V * B, T, L)`` and their lengths ``(B,)``."""
+        extract = partial(self.extract_features, speech, speech_lengths)
+        feats, lengths = views.stack_views(extract, kinds)
+        latents, lengths = self.encoder.latents(feats, lengths.repeat(len(kinds)))
+        return scale_gradient(latents, self.feature_grad_mult), lengths[: len(speech)]
+
+    def _draw_plan(self, ids: Sequence[str], lengths: Tensor, number: int) -> Plan:
         # The same spans in every validation, so that epochs can be compared.
-        number = int(self.num_batches) if self.training else -1
-        seeds = utterance_seeds(self.seed, number, ids)
+        seeds = utterance_seeds(self.seed, number if self.training else -1, ids)
         return Plan.draw(self.masking, self.num_negatives, lengths.tolist(), seeds, lengths.device)
 
     def _subnet_loss(
@@ -215,7 +213,8 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
     ) -> Tensor:
         """Weighted loss of one subnet, a scalar; notes its parts in ``step``."""
         with self.supernet.active_subnet(subnet.name):
-            encoded, _ = self.encoder.encode_frames(masked, step.lengths, context)
+            seen = views.view_of(masked, step.views, context)
+            encoded, _ = self.encoder.encode_frames(seen, step.lengths, context)
         found = self.heads.final_proj(encoded[step.plan.mask])
         if self.detach_streaming_targets and not context.is_full:
             targets = targets.detach()

@@ -26,12 +26,16 @@ from espnet2_supernet.encoder import (
 )
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.features.log_mel import LogMelFrontend
+from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
 from espnet2_supernet.tasks import loading, validation
 from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics
 
 frontend_choices = ClassChoices(
-    "frontend", {"log_mel": LogMelFrontend}, type_check=AbsFrontend, default="log_mel"
+    "frontend",
+    {"log_mel": LogMelFrontend, "waveform_conv": WaveformConvFrontend},
+    type_check=AbsFrontend,
+    default="log_mel",
 )
 normalize_choices = ClassChoices(
     "normalize",

@@ -169,17 +169,22 @@ def merge_supernet_conf(args: argparse.Namespace) -> SupernetConfig:
 
 
 def check_streamable(args: argparse.Namespace, config: SupernetConfig) -> None:
-    """Refuse a normalisation that a streaming subnet cannot compute.
+    """Refuse a normalisation that a streaming subnet cannot compute, or that cannot be known.
 
     Raises:
-        ConfigError: If ``utterance_mvn`` meets a streaming subnet, or ``global_mvn`` lacks its
-            statistics.
+        ConfigError: If the features are learnt, ``utterance_mvn`` meets a streaming subnet, or
+            ``global_mvn`` lacks its statistics.
     """
     streaming = [
         subnet.name
         for subnet in config.subnets.values()
         if not all(context.is_full for context in subnet.contexts)
     ]
+    if args.normalize is not None and args.frontend == "waveform_conv":
+        raise ConfigError(
+            f"normalize: {args.normalize} of frontend waveform_conv: its features are learnt and "
+            "have norms of their own; set normalize: none (--feats_normalize none in the recipes)"
+        )
     if args.normalize == "utterance_mvn" and streaming:
         raise ConfigError(
             f"normalize: utterance_mvn sees the whole utterance, subnet '{streaming[0]}' is "

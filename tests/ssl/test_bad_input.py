@@ -68,5 +68,5 @@ def test_bad_values_are_named(conf, message, make_model):
 
 
 def test_another_encoder_is_refused():
-    with pytest.raises(ConfigError, match="supernet_transformer or supernet_conformer"):
+    with pytest.raises(ConfigError, match="supernet_conformer or supernet_wav2vec2, got"):
         SupernetSSLModel(LogMelFrontend(), None, torch.nn.Identity())

@@ -109,7 +109,7 @@ def test_masked_frames_reach_the_targets_only(make_model):
     """What lies under the mask is seen by the quantiser and by no subnet."""
     model = make_model(mask_min_masks=1)
     frames = torch.randn(1, 30, 16, requires_grad=True)
-    plan = model._draw_plan(["a"], torch.tensor([30]))
+    plan = model._draw_plan(["a"], torch.tensor([30]), 0)
     masked = model.heads.mask(frames, plan)
     encoded, _ = model.encoder.encode_frames(masked, torch.tensor([30]))
     (grad,) = torch.autograd.grad(encoded.square().sum(), frames)
