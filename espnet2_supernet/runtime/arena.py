@@ -1,0 +1,103 @@
+"""Weights of all layers in one piece of memory, in the order in which a chunk needs them.
+
+A processor that reads memory in order fetches ahead by itself, and every piece begins on a cache
+line. A matrix becomes *tiles*: up to 16 rows and the list of *words* that these rows keep. A word
+is 32 bits of a row: one float32 weight, or the int8 weights of four neighbouring inputs, which is
+what one lane of a vector multiplies at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espnet2_supernet.runtime.block_matrix import BlockMatrix
+
+Array = np.ndarray
+LINE = 64  # bytes of a cache line
+HEIGHTS = (16, 8, 4, 2, 1)  # rows of a tile
+WORD = 4  # bytes, so int8 inputs, of a word
+
+
+class Arena:
+    """Collects arrays, then lays them out one after the other.
+
+    Attributes:
+        tiles: First row, rows, line and number of words of every tile.
+    """
+
+    def __init__(self) -> None:
+        self.tiles: list[tuple[int, int, int, int]] = []
+        self._pieces: list[Array] = []
+        self._lines = 0
+
+    def add(self, array: Array) -> int:
+        """Append an array and return the line on which it begins."""
+        place = self._lines
+        flat = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+        self._pieces.append(flat)
+        self._lines += -(-len(flat) // LINE)
+        return place
+
+    def add_matrix(self, matrix: BlockMatrix) -> tuple[int, int]:
+        """Append the tiles of a matrix.
+
+        Returns:
+            The first tile and the end.
+        """
+        words, columns, starts = _words(matrix)
+        first, height = len(self.tiles), words.shape[1]
+        for strip, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+            row = strip * height
+            for top, rows in _split(min(height, matrix.rows - row)):
+                place = self.add(columns[start:stop])
+                self.add(words[start:stop, top : top + rows])
+                self.tiles.append((row + top, rows, place, int(stop - start)))
+        return first, len(self.tiles)
+
+    def build(self) -> Array:
+        """Return all pieces as bytes, aligned to lines, with lines of zeros behind."""
+        whole = np.zeros((self._lines + 2) * LINE + LINE, np.uint8)
+        first = -whole.ctypes.data % LINE
+        whole = whole[first : first + (self._lines + 2) * LINE]
+        place = 0
+        for piece in self._pieces:
+            whole[place : place + len(piece)] = piece
+            place += -(-len(piece) // LINE) * LINE
+        return whole
+
+
+def row_corrections(matrix: BlockMatrix, zero_point: int) -> Array:
+    """What a zero point adds to the products of int8 weights: int32 (rows,)."""
+    sums = np.zeros((len(matrix.starts) - 1, matrix.block[0]), np.int64)
+    strip = np.repeat(np.arange(len(sums)), np.diff(matrix.starts))
+    np.add.at(sums, strip, matrix.values.sum(-1, dtype=np.int64))
+    return (sums.reshape(-1)[: matrix.rows] * zero_point).astype(np.int32)
+
+
+def _words(matrix: BlockMatrix) -> tuple[Array, Array, Array]:
+    """Words (entries, r), their columns and the first entry of every strip."""
+    r, c = matrix.block
+    if matrix.scales is not None:
+        matrix = matrix.with_block((r, WORD))
+        words = matrix.values.view(np.int32)[..., 0]
+        return words, matrix.indices, matrix.starts
+    words = matrix.values.swapaxes(1, 2).reshape(-1, r)
+    columns = (matrix.indices[:, None].astype(np.int64) * c + np.arange(c)).reshape(-1)
+    starts = matrix.starts * c
+    inside = columns < matrix.columns
+    if not inside.all():  # blocks that hang over
+        before = np.concatenate([[0], np.cumsum(inside)])
+        words, columns, starts = words[inside], columns[inside], before[starts]
+    if len(columns) and columns.max() > np.iinfo(np.uint16).max:
+        raise ValueError(f"{matrix.columns} columns; kernels address 65536")
+    return words, columns.astype(np.uint16), starts
+
+
+def _split(rows: int) -> list[tuple[int, int]]:
+    """Cut rows into tiles: first row and height of each."""
+    tiles, top = [], 0
+    while top < rows:
+        height = next(height for height in HEIGHTS if height <= rows - top)
+        tiles.append((top, height))
+        top += height
+    return tiles

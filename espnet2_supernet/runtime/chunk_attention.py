@@ -1,0 +1,216 @@
+"""Attention of a chunk over the frames before it, whose keys and values are kept in a ring.
+
+Keys lie feature after feature (D, slots) and values frame after frame (slots, D): both are then
+read as dense weights of 16 rows. The ring holds whole chunks, so that a new one overwrites frames
+that nobody may see any more. The copies of the right context have slots of their own behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from espnet2_supernet.runtime.frame_layers import rotate_pair, softmax
+from espnet2_supernet.runtime.frame_results import SCALE, float_result
+from espnet2_supernet.runtime.frame_tiles import dense_tile
+from espnet2_supernet.runtime.kernels import kernel
+from espnet2_supernet.runtime.layout_tiles import copy_vector, transpose_tile
+from espnet2_supernet.runtime.vectors import LANES
+
+Array = np.ndarray
+HIDDEN = np.float32(-1e30)  # added to scores
+
+
+class Shape(NamedTuple):
+    """Sizes of the attention of every block.
+
+    Attributes:
+        size: Model dimension D.
+        width: D padded to a multiple of 16.
+        heads: Heads.
+        chunk: Frames C of a chunk.
+        left: Frames L before it that are seen.
+        right: Frames R after it.
+        ring: Slots of the ring, a multiple of C.
+        slots: Those and R more, padded to a multiple of 16.
+        panels: Panels of C + R frames.
+    """
+
+    size: int
+    width: int
+    heads: int
+    chunk: int
+    left: int
+    right: int
+    ring: int
+    slots: int
+    panels: int
+
+
+class Angles(NamedTuple):
+    """Rotary tables.
+
+    Attributes:
+        frequencies: Radians per frame, float64 (d / 2,).
+        steps: Cosines and sines of the frames of a chunk from its first, float64 (2, d / 2, P),
+            P = 16 * panels.
+        query: Cosines and sines of the chunk times the scale of scores, float32 (2, d / 2 * P).
+        key: The same without the scale.
+    """
+
+    frequencies: Array
+    steps: Array
+    query: Array
+    key: Array
+
+
+@kernel
+def find_angles(shape, angles, past):
+    """Fill the tables for the chunk that begins ``past`` frames into the stream."""
+    half, frames = angles.steps.shape[1], shape.panels * LANES
+    scale = 1.0 / math.sqrt(2.0 * half)
+    for i in range(half):
+        start = angles.frequencies[i] * past
+        cos, sin = math.cos(start), math.sin(start)
+        for t in range(frames):
+            step_cos, step_sin = angles.steps[0, i, t], angles.steps[1, i, t]
+            angle_cos, angle_sin = cos * step_cos - sin * step_sin, sin * step_cos + cos * step_sin
+            place = i * frames + t
+            angles.key[0, place], angles.key[1, place] = angle_cos, angle_sin
+            angles.query[0, place], angles.query[1, place] = angle_cos * scale, angle_sin * scale
+
+
+@kernel
+def find_hidden(shape, past, frames, hidden):
+    """Tell for every slot whether the chunk may see it: 0 or ``HIDDEN``.
+
+    Args:
+        shape: ``Shape``.
+        past: Frames before the chunk, a multiple of C.
+        frames: Frames that exist of the chunk and its right context.
+        hidden: Result (slots,).
+    """
+    hidden[:] = HIDDEN
+    now = past // shape.chunk
+    chunks = shape.ring // shape.chunk
+    for slot in range(shape.ring):
+        chunk = now - (now - slot // shape.chunk) % chunks  # the last one written there
+        frame = slot % shape.chunk
+        position = chunk * shape.chunk + frame
+        own = chunk == now and frame < frames
+        if own or (chunk >= 0 and past - shape.left <= position < past):
+            hidden[slot] = 0.0
+    for e in range(shape.right):
+        if shape.chunk + e < frames:
+            hidden[shape.ring + e] = 0.0
+
+
+@kernel
+def rotate(part, parts, shape, x, table):
+    """Rotate this part of the heads of queries or keys, in place."""
+    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for p in range(shape.panels):
+            first = x.place + p * x.size + 2 * h * half * LANES
+            for i in range(half):
+                place = first + i * LANES
+                angle = i * frames + p * LANES
+                rotate_pair(x.data, place, place + half * LANES, table[0], table[1], angle)
+
+
+@kernel
+def _slot(shape, past, t):
+    """Slot of frame ``t`` of the chunk that begins ``past`` frames into the stream."""
+    if t < shape.chunk:
+        return past // shape.chunk * shape.chunk % shape.ring + t
+    return shape.ring + t - shape.chunk
+
+
+@kernel
+def keep_keys(part, parts, shape, past, x, keys):
+    """Write the keys of this part of the features to their slots; ``keys`` (D, slots)."""
+    span = shape.chunk + shape.right
+    for p in range(shape.panels):
+        first, end = p * LANES, min((p + 1) * LANES, span)
+        whole = end <= shape.chunk and end - first == LANES
+        for f in range(shape.size * part // parts, shape.size * (part + 1) // parts):
+            origin, target = x.place + p * x.size + f * LANES, f * shape.slots
+            if whole:
+                copy_vector(x.data, origin, keys, target + _slot(shape, past, first))
+            else:
+                for t in range(first, end):
+                    keys[target + _slot(shape, past, t)] = x.data[origin + t - first]
+
+
+@kernel
+def keep_values(part, parts, shape, past, x, values, turned):
+    """Write the values of this part of the features to their slots; ``values`` (slots, D)."""
+    span, strips = shape.chunk + shape.right, shape.width // LANES
+    for p in range(shape.panels):
+        first, end = p * LANES, min((p + 1) * LANES, span)
+        for strip in range(strips * part // parts, strips * (part + 1) // parts):
+            origin = x.place + p * x.size + strip * LANES * LANES
+            transpose_tile(x.data, origin, LANES, turned, 0, LANES)
+            for t in range(first, end):
+                target = _slot(shape, past, t) * shape.width + strip * LANES
+                copy_vector(turned, (t - first) * LANES, values, target)
+
+
+@kernel
+def attend(part, parts, shape, query, keys, values, hidden, scores, sums, out):
+    """Attention of this part of the heads.
+
+    Args:
+        part: Number of the part.
+        parts: How many there are.
+        shape: ``Shape``.
+        query: Rotated and scaled queries (``Panels``).
+        keys: Keys (D, slots).
+        values: Values (slots, D).
+        hidden: What ``find_hidden`` found.
+        scores: Room for (slots, 16) numbers.
+        sums: Room for 17 x 16 numbers.
+        out: Panels of the result.
+    """
+    size = shape.size // shape.heads
+    inverse = sums[LANES * LANES :]
+    nothing = np.zeros(LANES, np.float32)
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for p in range(shape.panels):
+            origin = query.place + p * query.size + h * size * LANES
+            place = h * size * shape.slots
+            for slot in range(0, shape.slots, LANES):
+                target = scores[slot * LANES :]
+                dense_tile(keys, place + slot, shape.slots, size, LANES, query.data, origin, target)
+            softmax(scores, shape.slots, hidden, inverse)
+            top = 0
+            while top < size:
+                height = LANES
+                while height > size - top:
+                    height //= 2
+                row = h * size + top
+                dense_tile(values, row, shape.width, shape.slots, height, scores, 0, sums)
+                target = out.place + p * out.size + row * LANES
+                float_result(
+                    sums, height, nothing, 0, SCALE, inverse, 0, LANES, out.data, target, LANES
+                )
+                top += height
+
+
+def shape_of(size: int, heads: int, chunk: int, left: int, right: int) -> Shape:
+    """Choose the sizes of the ring."""
+    ring = (-(-left // chunk) + 1) * chunk
+    slots = -(-(ring + right) // LANES) * LANES
+    panels = -(-(chunk + right) // LANES)
+    return Shape(size, -(-size // LANES) * LANES, heads, chunk, left, right, ring, slots, panels)
+
+
+def angles_of(shape: Shape) -> Angles:
+    """Compute what does not depend on the place in the stream."""
+    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    frequencies = 10000.0 ** -(np.arange(half) / half)
+    steps = frequencies[:, None] * np.arange(frames)
+    table = np.zeros((2, 2, half * frames), np.float32)
+    return Angles(frequencies, np.stack([np.cos(steps), np.sin(steps)]), table[0], table[1])
