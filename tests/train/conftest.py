@@ -1,10 +1,14 @@
 """What tests of training share."""
 
 import multiprocessing
+import os
+import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -14,8 +18,7 @@ def run_two_ranks():
 
 
 def _run_two_ranks(task, config: Path, output_dir: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([task.__module__])
+    context = _forkserver(task)
     cmd = ["--config", str(config), "--output_dir", str(output_dir)]
     cmd += ["--multiprocessing_distributed", "false", "--dist_backend", "gloo"]
     cmd += ["--dist_world_size", "2", "--dist_master_addr", "localhost"]
@@ -28,6 +31,52 @@ def _run_two_ranks(task, config: Path, output_dir: Path) -> None:
     for process in ranks:
         process.join(200)
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+def _forkserver(task):
+    # Processes are forked from a clean one that has imported ESPnet once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([task.__module__])
+    return context
+
+
+@pytest.fixture
+def train_and_kill():
+    """A function that trains in another process until SIGKILL: ``(task, cmd, file, delay)``.
+
+    The kill comes ``delay`` seconds after the file has appeared.
+    """
+    return _train_and_kill
+
+
+def _train_and_kill(task, cmd: list[str], file: Path, delay: float) -> None:
+    process = _forkserver(task).Process(target=task.main, kwargs={"cmd": cmd})
+    process.start()
+    deadline = time.monotonic() + 200
+    while not file.exists():
+        assert process.is_alive() and time.monotonic() < deadline, "it ended before it was killed"
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.fixture
+def assert_same_models():
+    """A function that compares the models of two experiments bit by bit."""
+    return _assert_same_models
+
+
+def _assert_same_models(left: Path, right: Path) -> None:
+    names = sorted(p.name for p in left.glob("*.pth") if p.name != "checkpoint.pth")
+    assert names == sorted(p.name for p in right.glob("*.pth") if p.name != "checkpoint.pth")
+    assert "valid.loss.ave.pth" in names and "latest.pth" in names
+    for name in names:
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (left, right))
+        assert a.keys() == b.keys()
+        different = [key for key in a if not torch.equal(a[key], b[key])]
+        assert not different, (name, different)
 
 
 def _free_port() -> int:

@@ -1,10 +1,5 @@
 """Training killed with SIGKILL and resumed, against training that was left alone."""
 
-import multiprocessing
-import os
-import signal
-import time
-
 import pytest
 import torch
 
@@ -36,14 +31,6 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def forkserver():
-    # Processes are forked from a clean one that has imported ESPnet once.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["espnet2_supernet.tasks.asr"])
-    return context
-
-
-@pytest.fixture(scope="module")
 def left_alone(tiny_corpus, tmp_path_factory):
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("left_alone")
@@ -52,51 +39,23 @@ def left_alone(tiny_corpus, tmp_path_factory):
     return out
 
 
-def assert_same_models(left, right):
-    names = sorted(p.name for p in left.glob("*.pth") if p.name != "checkpoint.pth")
-    assert names == sorted(p.name for p in right.glob("*.pth") if p.name != "checkpoint.pth")
-    assert "valid.loss.ave.pth" in names and "6epoch.pth" in names
-    for name in names:
-        a, b = (torch.load(folder / name, weights_only=True) for folder in (left, right))
-        assert a.keys() == b.keys()
-        different = [key for key in a if not torch.equal(a[key], b[key])]
-        assert not different, (name, different)
-
-
-def kill_when(process, condition) -> None:
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert process.is_alive() and time.monotonic() < deadline, "it ended before it was killed"
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-
-
 @pytest.mark.parametrize("delay", [0.0, 0.04], ids=["at_the_checkpoint", "in_mid_epoch"])
 def test_killed_and_resumed_gives_the_same_weights(
-    forkserver, left_alone, tiny_corpus, tmp_path, delay
+    left_alone, tiny_corpus, tmp_path, delay, train_and_kill, assert_same_models
 ):
     config = tiny_corpus.write_config(tmp_path / "train.yaml", **OPTIONS)
-    cmd = ["--config", str(config), "--output_dir", str(tmp_path / "exp"), "--resume", "true"]
-    process = forkserver.Process(target=SupernetASRTask.main, kwargs={"cmd": cmd})
-    process.start()
-    first = (tmp_path / "exp/2epoch.pth") if delay else (tmp_path / "exp/checkpoint.pth")
-    born = []
-
-    def condition():
-        if first.exists() and not born:
-            born.append(time.monotonic())
-        return bool(born) and time.monotonic() - born[0] >= delay
-
-    kill_when(process, condition)
-    assert not (tmp_path / "exp/6epoch.pth").exists()
+    out = tmp_path / "exp"
+    cmd = ["--config", str(config), "--output_dir", str(out), "--resume", "true"]
+    train_and_kill(SupernetASRTask, cmd, out / ("2epoch.pth" if delay else "checkpoint.pth"), delay)
+    assert not (out / "6epoch.pth").exists()
     torch.manual_seed(999)  # nothing may depend on the state that this process happens to have
     asr_train.main(cmd)
-    assert_same_models(left_alone / "exp", tmp_path / "exp")
+    assert_same_models(left_alone / "exp", out)
 
 
-def test_the_epoch_that_a_kill_left_without_file_is_restored(left_alone, tiny_corpus, tmp_path):
+def test_the_epoch_that_a_kill_left_without_file_is_restored(
+    left_alone, tiny_corpus, tmp_path, assert_same_models
+):
     config = tiny_corpus.write_config(tmp_path / "train.yaml", **{**OPTIONS, "max_epoch": 6})
     out = tmp_path / "exp"
     cmd = ["--config", str(config), "--output_dir", str(out), "--resume", "true"]
@@ -153,7 +112,7 @@ def test_a_damaged_checkpoint_is_named(tiny_corpus, tmp_path):
 
 
 def test_a_full_disk_during_a_checkpoint_loses_nothing(
-    left_alone, tiny_corpus, tmp_path, monkeypatch
+    left_alone, tiny_corpus, tmp_path, monkeypatch, assert_same_models
 ):
     config = tiny_corpus.write_config(tmp_path / "train.yaml", **OPTIONS)
     out = tmp_path / "exp"

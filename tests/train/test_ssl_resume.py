@@ -1,4 +1,4 @@
-"""Pre-training broken off and resumed, and two processes against one."""
+"""Pre-training killed with SIGKILL and resumed, and two processes against one."""
 
 import pytest
 import torch
@@ -6,10 +6,11 @@ import torch
 from espnet2_supernet.bin import ssl_train
 from espnet2_supernet.tasks.ssl import SupernetSSLTask
 
-# Accumulation over 3 of 4 batches leaves one over at the end of each epoch; dropout, crops, spans,
-# negatives and Gumbel noise are random.
+# Accumulation over 3 of 40 batches leaves one over at the end of each epoch; dropout, crops, spans,
+# negatives and Gumbel noise are random. An epoch is long enough to be killed in its middle.
 OPTIONS = {
     "batch_size": 2,
+    "num_iters_per_epoch": 40,
     "accum_grad": 3,
     "max_epoch": 4,
     "collate_fn_conf": {"max_sample_size": 8000},
@@ -18,47 +19,23 @@ OPTIONS = {
 }
 
 
-def stop_after(epochs: int, cmd: list[str]) -> None:
-    """Pre-train in this process and break off after some epochs, in the middle of the next."""
-
-    class Stop(Exception):
-        pass
-
-    from espnet2_supernet.ssl.model import SupernetSSLModel
-
-    original, batches = SupernetSSLModel.forward, []
-
-    def counted(self, *args, **kwargs):
-        batches.append(self.training)
-        if sum(batches) > 4 * epochs + 2:
-            raise Stop
-        return original(self, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SupernetSSLModel, "forward", counted)
-        with pytest.raises(Stop):
-            ssl_train.main(cmd)
-
-
-def test_a_resumed_run_has_the_same_weights_codebooks_and_masks(tiny_corpus, tmp_path):
+def test_killed_and_resumed_gives_the_same_weights_codebooks_and_masks(
+    tiny_corpus, tmp_path, train_and_kill, assert_same_models
+):
     torch.set_num_threads(1)
     config = tiny_corpus.write_ssl_config(tmp_path / "train.yaml", **OPTIONS)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
     cmd = ["--config", str(config), "--resume", "true", "--output_dir"]
-    ssl_train.main([*cmd, str(tmp_path / "whole")])
-    stop_after(2, [*cmd, str(tmp_path / "broken")])
-    assert (tmp_path / "broken/2epoch.pth").exists()
-    assert not (tmp_path / "broken/3epoch.pth").exists()
+    ssl_train.main([*cmd, str(whole)])
+    train_and_kill(SupernetSSLTask, [*cmd, str(killed)], killed / "2epoch.pth", delay=0.1)
+    assert not (killed / "4epoch.pth").exists(), "it was killed before its end"
     torch.manual_seed(999)  # nothing may depend on the state that this process happens to have
-    ssl_train.main([*cmd, str(tmp_path / "broken")])
-    left, right = (
-        torch.load(tmp_path / name / "4epoch.pth", weights_only=True)
-        for name in ("whole", "broken")
-    )
-    assert left.keys() == right.keys()
-    assert {"heads.quantizer.codebooks", "heads.quantizer.num_updates"} <= left.keys()
-    assert not [key for key in left if not torch.equal(left[key], right[key])]
-    assert int(left["heads.quantizer.num_updates"]) == int(left["pruner.step"]) == 4
-    assert int(left["num_batches"]) == 16
+    ssl_train.main([*cmd, str(killed)])
+    assert_same_models(whole, killed)
+    states = torch.load(killed / "4epoch.pth", weights_only=True)
+    assert "heads.quantizer.codebooks" in states
+    assert int(states["heads.quantizer.num_updates"]) == int(states["pruner.step"]) == 52
+    assert int(states["num_batches"]) == 160
 
 
 def curve(folder) -> list[list[float]]:
