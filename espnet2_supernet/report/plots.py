@@ -1,4 +1,4 @@
-"""Plots of the report. matplotlib is imported when a plot is drawn, without a display."""
+"""Plots of the report."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.errors import DataError
+from espnet2_supernet.report.figure import legend_below, new_figure, save_figure
 from espnet2_supernet.report.results import Decode
 from espnet2_supernet.report.table import set_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _MARKERS = "osD^vP*X"
-_DPI = 120
 
 
 def plot_wer(decodes: Sequence[Decode], path: Path) -> None:
@@ -29,7 +28,8 @@ def plot_wer(decodes: Sequence[Decode], path: Path) -> None:
         DataError: If the file cannot be written.
     """
     sets = set_names(decodes)
-    figure, axes = _figure(7.0, 1.6 + 0.28 * len(decodes) * max(len(sets), 1))
+    figure = new_figure(7.0, 1.6 + 0.28 * len(decodes) * max(len(sets), 1))
+    axes = figure.add_subplot()
     for index, name in enumerate(sets):
         offset = 0.6 * ((index + 0.5) / len(sets) - 0.5)
         places = [row + offset for row, decode in enumerate(decodes) if decode.wer(name)]
@@ -39,8 +39,8 @@ def plot_wer(decodes: Sequence[Decode], path: Path) -> None:
     axes.set_xlabel("WER (%), 95 % interval")
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
-    _legend_below(figure, axes)
-    _save(figure, path)
+    legend_below(figure, axes)
+    save_figure(figure, path)
 
 
 def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
@@ -59,7 +59,8 @@ def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
     sized = [decode for decode in decodes if decode.size is not None]
     if not any(decode.wer(name) for decode in sized for name in decode.sets):
         return False
-    figure, axes = _figure(7.0, 4.5)
+    figure = new_figure(7.0, 4.5)
+    axes = figure.add_subplot()
     sets = set_names(sized)
     counts = [decode.size.nonzero / 1e6 for decode in sized if decode.size]
     # Rows of one size and sets of one row share their abscissa: sets stand side by side.
@@ -75,8 +76,8 @@ def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
     axes.set_ylim(bottom=0)
     axes.margins(x=0.25)
     axes.grid(alpha=0.3)
-    _legend_below(figure, axes)
-    _save(figure, path)
+    legend_below(figure, axes)
+    save_figure(figure, path)
     return True
 
 
@@ -92,7 +93,8 @@ def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
     """
     if not report:
         raise DataError(f"{path}: no layer to plot")
-    figure, axes = _figure(8.0, 1.2 + 0.2 * len(report))
+    figure = new_figure(8.0, 1.2 + 0.2 * len(report))
+    axes = figure.add_subplot()
     values = [100.0 * value for value in report.values()]
     axes.barh(range(len(values)), values, color="tab:blue")
     axes.set_yticks(range(len(values)), list(report), fontsize=7)
@@ -100,7 +102,7 @@ def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
     axes.set_xlim(0, 100)
     axes.set_xlabel("sparsity (%)")
     axes.grid(axis="x", alpha=0.3)
-    _save(figure, Path(path))
+    save_figure(figure, Path(path))
 
 
 def _draw_wer(
@@ -137,25 +139,3 @@ def _label_points(
     points = [(label, score.total.error_rate) for label, score in scored if score]
     for place, (label, rate) in zip(places, points, strict=True):
         axes.annotate(label, (place, rate), (6, 4), textcoords="offset points", fontsize=8)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: the backend of the calling program stays as it is
-    return figure, figure.add_subplot()
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4) or 1)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, format="png")
-    except OSError as error:
-        raise DataError(f"{path}: the plot cannot be written: {error.strerror}") from error

@@ -36,10 +36,18 @@ def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
     plots.plot_layer_sparsity(dict(report), path)
 
 
+def plot_history(stats: Mapping[int, Mapping[str, Mapping[str, float]]], path: Path) -> None:
+    """Draw the statistics of all epochs; see :mod:`espnet2_supernet.report.history`."""
+    from espnet2_supernet.report import history
+
+    history.plot_history(stats, path)
+
+
 class PlottingTrainer(SupernetTrainer):
     """The trainer, with plots."""
 
     layer_plot = staticmethod(plot_layer_sparsity)
+    history_plot = staticmethod(plot_history)
 
 
 class SupernetTask(AbsTask):

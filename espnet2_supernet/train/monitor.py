@@ -15,6 +15,9 @@ from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.train.reporter import MASKS_FINAL
 
 PlotFunction = Callable[[Mapping[str, float], Path], None]
+# Epoch -> phase -> statistic -> value, as ESPnet's reporter keeps them
+History = Mapping[int, Mapping[str, Mapping[str, Any]]]
+HistoryPlot = Callable[[History, Path], None]
 
 
 class EpochMonitor:
@@ -26,7 +29,8 @@ class EpochMonitor:
         output_dir: Folder of the experiment.
         max_epoch: Last epoch.
         is_main: Whether this process writes files and prints (rank 0).
-        plot: ``plot(layer -> sparsity, path)``, or None for no plots.
+        plot: ``plot(layer -> sparsity, path)``, or None for no plots of the layers.
+        history_plot: ``plot(history, path)``, or None for no plot of the training.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class EpochMonitor:
         max_epoch: int,
         is_main: bool = True,
         plot: PlotFunction | None = None,
+        history_plot: HistoryPlot | None = None,
     ) -> None:
         """Start the clock."""
         self.model = model
@@ -43,6 +48,7 @@ class EpochMonitor:
         self.max_epoch = max_epoch
         self.is_main = is_main
         self.plot = plot
+        self.history_plot = history_plot
         self._started = time.monotonic()
         self._epochs_done = 0
 
@@ -67,13 +73,14 @@ class EpochMonitor:
         stats[MASKS_FINAL] = float(self.pruner.finished)
         return stats
 
-    def epoch_done(self, epoch: int, stats: Mapping[str, Mapping[str, Any]]) -> None:
+    def epoch_done(self, epoch: int, history: History) -> None:
         """Write ``subnets.json``, the plots, one line of progress, and the model's warnings.
 
         Args:
             epoch: Epoch that has just been validated.
-            stats: Phase -> statistic -> value.
+            history: Statistics of all epochs so far.
         """
+        stats = history[epoch]
         self._epochs_done += 1
         if not self.is_main:
             return
@@ -81,6 +88,8 @@ class EpochMonitor:
         write_subnets(self.model, self.output_dir / "subnets.json")
         if self.plot is not None and self.pruner is not None:
             self._plot_layers()
+        if self.history_plot is not None:
+            self.history_plot(history, self.output_dir / "images" / "training.png")
         self.say(self._line(epoch, stats))
         warnings: Any = getattr(self.model, "epoch_warnings", None)
         for message in warnings(stats.get("valid", {})) if warnings is not None else []:

@@ -34,7 +34,7 @@ class SupernetReporter(Reporter):
         super().finish_epoch(sub_reporter)
         if sub_reporter.key == "valid":
             self.stats[self.epoch]["valid"].update(self._monitor.epoch_stats())
-            self._monitor.epoch_done(self.epoch, self.stats[self.epoch])
+            self._monitor.epoch_done(self.epoch, self.stats)
 
     def final_epochs(self) -> list[int]:
         """Return the epochs whose masks are final, or all epochs when there are none."""

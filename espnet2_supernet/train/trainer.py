@@ -17,7 +17,7 @@ from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.train.averaging import average_nbest_models
 from espnet2_supernet.train.checkpoint import atomic_save
-from espnet2_supernet.train.monitor import EpochMonitor, PlotFunction
+from espnet2_supernet.train.monitor import EpochMonitor, HistoryPlot, PlotFunction
 from espnet2_supernet.train.repair import repair_links
 from espnet2_supernet.train.reporter import SupernetReporter
 
@@ -34,9 +34,11 @@ class SupernetTrainer(Trainer):
 
     Attributes:
         layer_plot: Draws the sparsity of the layers after every epoch; set by the task.
+        history_plot: Draws the statistics of all epochs after every epoch; likewise.
     """
 
     layer_plot: PlotFunction | None = None
+    history_plot: HistoryPlot | None = None
 
     @classmethod
     def run(
@@ -59,7 +61,12 @@ class SupernetTrainer(Trainer):
         _refuse_data_parallel(distributed_option)
         is_main = not distributed_option.distributed or distributed_option.dist_rank == 0
         monitor = EpochMonitor(
-            model, trainer_options.output_dir, trainer_options.max_epoch, is_main, cls.layer_plot
+            model,
+            trainer_options.output_dir,
+            trainer_options.max_epoch,
+            is_main,
+            cls.layer_plot,
+            cls.history_plot,
         )
         pruner = monitor.pruner
         if pruner is not None:

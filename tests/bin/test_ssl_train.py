@@ -19,6 +19,7 @@ def run(tiny_corpus, tmp_path, *more, **changes):
 def test_checkpoints_and_log_are_as_in_recognition(pretrained):
     names = {path.name for path in pretrained.iterdir()}
     assert {"config.yaml", "checkpoint.pth", "4epoch.pth", "valid.loss.ave.pth"} <= names
+    assert (pretrained / "images/training.png").read_bytes().startswith(b"\x89PNG")
     assert {"subnets.json", "progress.log", "valid.loss.best.pth", "latest.pth"} <= names
     told = (pretrained / "progress.log").read_text().splitlines()
     (last,) = (line for line in told if line.startswith("epoch 4/4"))
@@ -49,10 +50,19 @@ def test_statistics_are_collected_without_text(tiny_corpus, tmp_path):
     assert stats["sum"].shape == (8,) and stats["count"] > 8
 
 
-def test_accuracy_can_choose_the_epoch(tiny_corpus, tmp_path):
+def test_accuracy_can_choose_the_epoch_and_tensorboard_shows_it(tiny_corpus, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     criterion = [["valid", "accuracy_device", "max"]]
-    out = run(tiny_corpus, tmp_path, max_epoch=1, best_model_criterion=criterion)
+    out = run(
+        tiny_corpus, tmp_path, max_epoch=1, best_model_criterion=criterion, use_tensorboard=True
+    )
     assert (out / "valid.accuracy_device.ave.pth").exists()
+    wanted = {"accuracy_server", "accuracy_device", "code_perplexity_0", "code_perplexity_1"}
+    wanted |= {"temperature", "masked", "loss_diversity"}
+    for part, more in (("train", set()), ("valid", {"sparsity_device"})):
+        events = EventAccumulator(str(out / "tensorboard" / part)).Reload()
+        assert wanted | more <= set(events.Tags()["scalars"]), part
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ class FakeMonitor:
         self.epoch += 1
         return {MASKS_FINAL: float(self.epoch >= 3), "sparsity_device": 0.1 * self.epoch}
 
-    def epoch_done(self, epoch, stats):
-        self.seen.append((epoch, stats["valid"]["sparsity_device"]))
+    def epoch_done(self, epoch, history):
+        self.seen.append((epoch, history[epoch]["valid"]["sparsity_device"]))
 
 
 def run_epochs(losses) -> SupernetReporter:
