@@ -46,7 +46,7 @@ def prune_row(
     row["mask"] = MaskSpec.parse(mask, "--pattern, --sparsity").to_dict()
     table = {"subnets": {name: row}, "schedule": {"kind": "one_shot", "begin": 0}}
     pruned: Any = _build(args, table)
-    dense = _states(model, name)
+    dense = subnet_states(model, name)
     load_strictly(pruned, {**pruned.state_dict(), **dense}, f"subnet '{name}'")
     pruned.pruner.step_once()
     return pruned.eval()
@@ -144,7 +144,7 @@ def _row(model: Any, name: str) -> dict[str, Any]:
     return dict(model.supernet.config.to_dict()["subnets"][name])
 
 
-def _states(model: Any, name: str) -> dict[str, torch.Tensor]:
+def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only one dense subnet."""
     states = {
         key: value
@@ -188,7 +188,7 @@ def _write(
         changes["bpemodel"] = str(final_folder / "bpe.model")
     options = _options(args, {"subnets": {name: row}}, **changes)
     single = SupernetASRTask.build_model(options)
-    states = _states(model, name)
+    states = subnet_states(model, name)
     load_strictly(single, states, f"subnet '{name}'")
     atomic_save(states, folder / "model.pth")
     if args.normalize == "global_mvn":

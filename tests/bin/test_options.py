@@ -16,6 +16,7 @@ COMMANDS = {
     "check_streaming": [],
     "average_checkpoints": [],
     "prune_extract": [],
+    "bundle": [],
     "score": [],
     "report": [],
     "data": ["format"],

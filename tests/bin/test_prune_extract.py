@@ -48,14 +48,14 @@ def test_a_dense_row_is_pruned_once(trained, tmp_path):
 
 
 def test_a_difference_is_an_error_and_nothing_is_written(trained, tmp_path, monkeypatch):
-    states = extraction._states
+    states = extraction.subnet_states
 
     def damaged(model, name):
         changed = {key: value.clone() for key, value in states(model, name).items()}
         changed["encoder.norm.weight"] += 0.1
         return changed
 
-    monkeypatch.setattr(extraction, "_states", damaged)
+    monkeypatch.setattr(extraction, "subnet_states", damaged)
     with pytest.raises(CheckpointError, match="differs from its source"):
         prune_extract.main(command(trained, tmp_path / "device", "device"))
     assert not list(tmp_path.iterdir())

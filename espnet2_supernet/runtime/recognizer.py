@@ -1,0 +1,169 @@
+"""A bundle as a recogniser.
+
+recognizer = Recognizer.load("exp/asr/bundle_device")
+session = recognizer.stream()
+for samples in pieces:               # float32 in [-1, 1], at recognizer.fs
+print(session.accept(samples).text)
+print(session.finish().text)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet2_supernet.errors import CheckpointError
+from espnet2_supernet.runtime.bundle import Bundle, Weights, read_bundle
+from espnet2_supernet.runtime.description import Description
+from espnet2_supernet.runtime.encoder import StreamingEncoder
+from espnet2_supernet.runtime.encoder_step import EncoderStep
+from espnet2_supernet.runtime.features import GlobalMVN, LogMel
+from espnet2_supernet.runtime.outputs import (
+    CTCHead,
+    RNNPredictor,
+    StatelessPredictor,
+    TransducerHead,
+)
+from espnet2_supernet.runtime.result import StreamingResult
+from espnet2_supernet.runtime.search.build import choose_output, ctc_search, rnnt_search
+from espnet2_supernet.runtime.search.interfaces import Search
+from espnet2_supernet.runtime.search.options import SearchOptions
+from espnet2_supernet.runtime.session import Session
+from espnet2_supernet.runtime.subsampling import Conv2dSubsampling, StackSubsampling
+from espnet2_supernet.runtime.text import TextDecoder, joiner
+
+ENCODER, SUBSAMPLING = "encoder.", "encoder.subsampling."
+
+
+class Recognizer:
+    """The weights of a bundle and a search; any number of sessions share them.
+
+    Args:
+        bundle: The bundle.
+        **options: See :class:`SearchOptions`.
+
+    Raises:
+        ConfigError: If an option has no meaning or the bundle lacks the output layer.
+        CheckpointError: If weights are missing or do not fit the description.
+
+    Attributes:
+        description: What the bundle says about itself.
+        fs: Sampling rate in Hz.
+        frame_ms: Duration of an encoder frame.
+    """
+
+    def __init__(self, bundle: Bundle, **options: Any) -> None:
+        """Build the parts."""
+        description = self.description = bundle.description
+        self.options = SearchOptions.parse(options)
+        has_rnnt = description.predictor is not None
+        self.output = choose_output(self.options.use, description.ctc, has_rnnt)
+        try:
+            self.log_mel, self.normalize = _features(bundle)
+            self.encoder = _encoder(bundle)
+            self.search, self.to_search = self._search(bundle.weights)
+            self.decoder = _decoder(description)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"the bundle's weights do not fit: {error}") from error
+        self.fs = description.features.fs
+        self.frame_ms = description.frame_ms(self.encoder.subsampling.factor)
+
+    @classmethod
+    def load(cls, folder: str | Path, allow_untrained: bool = False, **options: Any) -> Recognizer:
+        """Read a bundle; see :func:`read_bundle` for the errors.
+
+        Args:
+            folder: The bundle.
+            allow_untrained: Accept a subnet that was not trained as it is used here.
+            **options: See :class:`SearchOptions`.
+        """
+        return cls(read_bundle(folder, allow_untrained), **options)
+
+    @property
+    def algorithmic_latency_ms(self) -> float:
+        """How late the first frame of a chunk is known on an infinitely fast machine."""
+        features = self.description.features
+        frames = self.encoder.chunk_size + self.encoder.right_context
+        lookahead = features.win_length - features.hop_length
+        return frames * self.frame_ms + 1000.0 * lookahead / self.fs
+
+    def stream(self, on_frames: Callable[[np.ndarray], None] | None = None) -> Session:
+        """Start a session.
+
+        Args:
+            on_frames: Called with every new piece of encoder output ``(n, D)``.
+        """
+        return Session(self, on_frames)
+
+    def __call__(self, speech: np.ndarray) -> StreamingResult:
+        """Recognise a whole waveform ``(N,)``.
+
+        Raises:
+            DataError: If it is not one channel of finite float samples.
+        """
+        session = self.stream()
+        session.accept(speech)
+        return session.finish()
+
+    def warm_up(self) -> None:
+        """Encode one chunk of silence, so that all kernels are compiled."""
+        factor = self.encoder.subsampling.factor
+        frames = self.encoder.chunk_size + self.encoder.right_context
+        state = self.encoder.init_state()
+        self.encoder.stream(np.zeros((factor * frames, self.log_mel.size), np.float32), state)
+
+    def _search(self, weights: Weights) -> tuple[Search, Callable[[np.ndarray], np.ndarray]]:
+        """Return the search and the function from encoder frames to what it reads."""
+        blank_id = self.description.tokens.blank_id
+        if self.output == "ctc":
+            return ctc_search(self.options, blank_id), CTCHead(weights)
+        head = TransducerHead(_predictor(self.description, weights), weights, blank_id)
+        return rnnt_search(self.options, head), lambda frames: frames
+
+
+def _features(bundle: Bundle) -> tuple[LogMel, GlobalMVN]:
+    settings, weights = bundle.description.features, bundle.weights
+    filters = np.ascontiguousarray(weights["features.filters"].to_dense().T)
+    log_mel = LogMel(weights["features.window"], filters, settings.hop_length)
+    sizes = (len(log_mel.window), log_mel.n_fft, log_mel.size)
+    if sizes != (settings.win_length, settings.n_fft, settings.n_mels):
+        raise ValueError(f"features: window, FFT and mel bands are {sizes}")
+    mean = weights["normalize.mean"] if settings.norm_means else None
+    std = weights["normalize.std"] if settings.norm_vars else None
+    return log_mel, GlobalMVN(mean, std)
+
+
+def _encoder(bundle: Bundle) -> StreamingEncoder:
+    description, sizes = bundle.description, bundle.description.encoder
+    features = description.features.n_mels
+    weights = _below(bundle.weights, SUBSAMPLING)
+    subsampling: Conv2dSubsampling | StackSubsampling
+    if description.subsampling == "conv2d":
+        subsampling = Conv2dSubsampling(weights, features)
+    else:
+        subsampling = StackSubsampling(weights, sizes.size)
+    step = EncoderStep(asdict(sizes), _below(bundle.weights, ENCODER))
+    return StreamingEncoder(
+        subsampling, step, (features, sizes.size), sizes.chunk_size, sizes.right_context
+    )
+
+
+def _predictor(description: Description, weights: Weights) -> RNNPredictor | StatelessPredictor:
+    predictor = description.predictor
+    if predictor is None or predictor.kind == "stateless":
+        return StatelessPredictor(weights)
+    return RNNPredictor(weights, predictor.rnn_type, predictor.num_layers)
+
+
+def _decoder(description: Description) -> TextDecoder:
+    tokens = description.tokens
+    return TextDecoder(tokens.token_list, joiner(tokens.token_type))
+
+
+def _below(weights: Weights, prefix: str) -> Weights:
+    """Select the weights whose names begin with a prefix, and cut it off."""
+    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
