@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet2_supernet.runtime.frame_layers import rotate_pair, softmax
-from espnet2_supernet.runtime.frame_results import SCALE, float_result
+from espnet2_supernet.runtime.chunk_room import PANEL, PLACE
+from espnet2_supernet.runtime.frame_layers import rotate_pair, scale_rows, softmax
 from espnet2_supernet.runtime.frame_tiles import dense_tile
 from espnet2_supernet.runtime.kernels import kernel
 from espnet2_supernet.runtime.layout_tiles import copy_vector, transpose_tile
@@ -108,19 +108,6 @@ def find_hidden(shape, past, frames, hidden):
 
 
 @kernel
-def rotate(part, parts, shape, x, table):
-    """Rotate this part of the heads of queries or keys, in place."""
-    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
-    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
-        for p in range(shape.panels):
-            first = x.place + p * x.size + 2 * h * half * LANES
-            for i in range(half):
-                place = first + i * LANES
-                angle = i * frames + p * LANES
-                rotate_pair(x.data, place, place + half * LANES, table[0], table[1], angle)
-
-
-@kernel
 def _slot(shape, past, t):
     """Slot of frame ``t`` of the chunk that begins ``past`` frames into the stream."""
     if t < shape.chunk:
@@ -129,62 +116,77 @@ def _slot(shape, past, t):
 
 
 @kernel
-def keep_keys(part, parts, shape, past, x, keys):
-    """Write the keys of this part of the features to their slots; ``keys`` (D, slots)."""
-    span = shape.chunk + shape.right
-    for p in range(shape.panels):
-        first, end = p * LANES, min((p + 1) * LANES, span)
-        whole = end <= shape.chunk and end - first == LANES
-        for f in range(shape.size * part // parts, shape.size * (part + 1) // parts):
-            origin, target = x.place + p * x.size + f * LANES, f * shape.slots
-            if whole:
-                copy_vector(x.data, origin, keys, target + _slot(shape, past, first))
-            else:
-                for t in range(first, end):
-                    keys[target + _slot(shape, past, t)] = x.data[origin + t - first]
+def rotate(part, parts, shape, room, source, table):
+    """Rotate this part of the heads of queries or keys, in place."""
+    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for p in range(shape.panels):
+            spot = room.spots[source]
+            first = spot[PLACE] + p * spot[PANEL] + 2 * h * half * LANES
+            for i in range(half):
+                place, angle = first + i * LANES, i * frames + p * LANES
+                rotate_pair(room.data, place, place + half * LANES, table[0], table[1], angle)
 
 
 @kernel
-def keep_values(part, parts, shape, past, x, values, turned):
+def keep_keys(part, parts, shape, past, room, source, keys):
+    """Write the keys of this part of the heads to their slots; ``keys`` (D, slots)."""
+    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    spot = room.spots[source]
+    begin, stop = shape.heads * part // parts * size, shape.heads * (part + 1) // parts * size
+    for p in range(shape.panels):
+        first, end = p * LANES, min((p + 1) * LANES, span)
+        whole = end <= shape.chunk and end - first == LANES
+        for f in range(begin, stop):
+            origin, target = spot[PLACE] + p * spot[PANEL] + f * LANES, f * shape.slots
+            if whole:
+                copy_vector(room.data, origin, keys, target + _slot(shape, past, first))
+            else:
+                for t in range(first, end):
+                    keys[target + _slot(shape, past, t)] = room.data[origin + t - first]
+
+
+@kernel
+def keep_values(part, parts, shape, past, room, source, values):
     """Write the values of this part of the features to their slots; ``values`` (slots, D)."""
     span, strips = shape.chunk + shape.right, shape.width // LANES
+    spot, turned = room.spots[source], room.sums[part].view(np.float32)
     for p in range(shape.panels):
         first, end = p * LANES, min((p + 1) * LANES, span)
         for strip in range(strips * part // parts, strips * (part + 1) // parts):
-            origin = x.place + p * x.size + strip * LANES * LANES
-            transpose_tile(x.data, origin, LANES, turned, 0, LANES)
+            origin = spot[PLACE] + p * spot[PANEL] + strip * LANES * LANES
+            transpose_tile(room.data, origin, LANES, turned, 0, LANES)
             for t in range(first, end):
                 target = _slot(shape, past, t) * shape.width + strip * LANES
                 copy_vector(turned, (t - first) * LANES, values, target)
 
 
 @kernel
-def attend(part, parts, shape, query, keys, values, hidden, scores, sums, out):
+def attend(part, parts, shape, room, source, keys, values, target):
     """Attention of this part of the heads.
 
     Args:
         part: Number of the part.
         parts: How many there are.
         shape: ``Shape``.
-        query: Rotated and scaled queries (``Panels``).
+        room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
+        source: Spot of the queries, rotated and scaled.
         keys: Keys (D, slots).
         values: Values (slots, D).
-        hidden: What ``find_hidden`` found.
-        scores: Room for (slots, 16) numbers.
-        sums: Room for 17 x 16 numbers.
-        out: Panels of the result.
+        target: Spot of the result.
     """
     size = shape.size // shape.heads
+    query, out = room.spots[source], room.spots[target]
+    scores, sums = room.scores[part], room.sums[part].view(np.float32)
     inverse = sums[LANES * LANES :]
-    nothing = np.zeros(LANES, np.float32)
     for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
         for p in range(shape.panels):
-            origin = query.place + p * query.size + h * size * LANES
+            origin = query[PLACE] + p * query[PANEL] + h * size * LANES
             place = h * size * shape.slots
             for slot in range(0, shape.slots, LANES):
-                target = scores[slot * LANES :]
-                dense_tile(keys, place + slot, shape.slots, size, LANES, query.data, origin, target)
-            softmax(scores, shape.slots, hidden, inverse)
+                tile = scores[slot * LANES :]
+                dense_tile(keys, place + slot, shape.slots, size, LANES, room.data, origin, tile)
+            softmax(scores, shape.slots, room.hidden, inverse)
             top = 0
             while top < size:
                 height = LANES
@@ -192,10 +194,8 @@ def attend(part, parts, shape, query, keys, values, hidden, scores, sums, out):
                     height //= 2
                 row = h * size + top
                 dense_tile(values, row, shape.width, shape.slots, height, scores, 0, sums)
-                target = out.place + p * out.size + row * LANES
-                float_result(
-                    sums, height, nothing, 0, SCALE, inverse, 0, LANES, out.data, target, LANES
-                )
+                place_out = out[PLACE] + p * out[PANEL] + row * LANES
+                scale_rows(sums, height, inverse, room.data, place_out)
                 top += height
 
 

@@ -1,8 +1,4 @@
-"""Products of block matrices with the frames of a chunk, and a check of them that stands alone.
-
-Frames lie in *panels* of 16: (rows, 16) numbers each, the last filled up with frames that do not
-exist. Rows are padded to a multiple of 16 with zeros.
-"""
+"""Products of block matrices with the frames of a chunk, and a check of them that stands alone."""
 
 from __future__ import annotations
 
@@ -10,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet2_supernet.runtime.arena import LINE, WORD, Arena, row_corrections
+from espnet2_supernet.runtime.arena import LINE, Arena, row_corrections
 from espnet2_supernet.runtime.block_matrix import BlockMatrix
+from espnet2_supernet.runtime.chunk_room import PANEL, PLACE, ROW, WORDS, build_room, padded
 from espnet2_supernet.runtime.frame_layers import ZERO_POINT, quantize_panel
 from espnet2_supernet.runtime.frame_results import STORE, float_result, int8_result
 from espnet2_supernet.runtime.frame_tiles import float_tile, int8_tile
@@ -19,12 +16,10 @@ from espnet2_supernet.runtime.kernels import kernel
 from espnet2_supernet.runtime.vectors import LANES
 
 Array = np.ndarray
-WORDS = LINE // WORD  # of a line
 INDICES = LINE // 2
 
 # Columns of ``Weights.matrices``.
 FIRST, END, BIAS, SCALES, CORRECTIONS, INT8 = range(6)
-FIELDS = 6
 
 
 class Weights(NamedTuple):
@@ -46,48 +41,18 @@ class Weights(NamedTuple):
     matrices: Array
 
 
-class Panels(NamedTuple):
-    """Frames of a chunk.
-
-    Attributes:
-        data: float32.
-        size: Numbers from one panel to the next.
-        stride: Numbers from one row to the next.
-        place: Place of the first panel.
-    """
-
-    data: Array
-    size: int
-    stride: int
-    place: int
-
-
-class Bytes(NamedTuple):
-    """Frames of a chunk as unsigned bytes, see ``quantize_panel``.
-
-    Attributes:
-        words: int32.
-        size: Words from one panel to the next.
-        scales: Scales of frames, float32.
-    """
-
-    words: Array
-    size: int
-    scales: Array
-
-
 @kernel
-def quantize(part, parts, x, rows, panels, quantised):
-    """Round this part of the panels of ``x``; ``rows`` a multiple of 4."""
+def quantize(part, parts, room, source, rows):
+    """Round this part of the panels of a spot to bytes; ``rows`` a multiple of 4."""
+    panels, size = room.words.shape
+    words, spot = room.words.reshape(-1), room.spots[source]
     for p in range(panels * part // parts, panels * (part + 1) // parts):
-        origin = x.place + p * x.size
-        quantize_panel(
-            x.data, origin, rows, quantised.words, p * quantised.size, quantised.scales, p * LANES
-        )
+        origin = spot[PLACE] + p * spot[PANEL]
+        quantize_panel(room.data, origin, rows, words, p * size, room.scales, p * LANES)
 
 
 @kernel
-def multiply(part, parts, weights, number, x, quantised, panels, frames, mode, operand, out, sums):
+def multiply(part, parts, weights, number, room, frames, mode, source, operand, target):
     """Products of this part of the rows of a matrix with all panels.
 
     Args:
@@ -95,86 +60,87 @@ def multiply(part, parts, weights, number, x, quantised, panels, frames, mode, o
         parts: How many there are.
         weights: ``Weights``.
         number: Which matrix.
-        x: Inputs (``Panels``) of a float32 matrix.
-        quantised: Inputs (``Bytes``) of an int8 matrix.
-        panels: Number of panels.
+        room: ``Room``.
         frames: Frames that exist.
         mode: What becomes of the sums, see ``frame_results``.
-        operand: Panels that are combined with the result.
-        out: Panels of the result.
-        sums: Room for 256 numbers, int32.
+        source: Spot of the inputs; not used by an int8 matrix, which reads the bytes.
+        operand: Spot that is combined with the result.
+        target: Spot of the result.
     """
-    matrix = weights.matrices[number]
-    size = matrix[END] - matrix[FIRST]
-    floats = sums.view(np.float32)
-    first = matrix[FIRST] + size * part // parts
-    for t in range(first, matrix[FIRST] + size * (part + 1) // parts):
+    panels, size = room.words.shape
+    words, ints = room.words.reshape(-1), room.sums[part]
+    floats = ints.view(np.float32)
+    x, other, out = room.spots[source], room.spots[operand], room.spots[target]
+    first, end, bias, scales, corrections, is_int8 = weights.matrices[number]
+    begin, end = first + (end - first) * part // parts, first + (end - first) * (part + 1) // parts
+    for t in range(begin, end):
         row, height, line, count = weights.tiles[t]
+        column = line * INDICES
         place = (line + (count + INDICES - 1) // INDICES) * WORDS
+        if count == 0:
+            ints[:] = 0
         for p in range(panels):
-            other = operand.place + p * operand.size + row * LANES
-            target = out.place + p * out.size + row * out.stride
-            exist = frames - p * LANES
-            if count == 0:
-                sums[:] = 0
-            if matrix[INT8]:
-                if count:
+            with_place = other[PLACE] + p * other[PANEL] + row * LANES
+            to_place = out[PLACE] + p * out[PANEL] + row * out[ROW]
+            if is_int8:
+                if count > 0:
+                    origin = p * size
                     int8_tile(
                         weights.ints,
                         place,
                         weights.columns,
-                        line * INDICES,
+                        column,
                         count,
                         height,
-                        quantised.words,
-                        p * quantised.size,
-                        sums,
+                        words,
+                        origin,
+                        ints,
                     )
                 int8_result(
-                    sums,
+                    ints,
                     height,
                     weights.floats,
-                    matrix[BIAS] + row,
+                    bias + row,
                     mode,
-                    operand.data,
-                    other,
-                    exist,
-                    out.data,
-                    target,
-                    out.stride,
-                    weights.floats,
-                    matrix[SCALES] + row,
+                    room.data,
+                    with_place,
+                    frames - p * LANES,
+                    room.data,
+                    to_place,
+                    out[ROW],
                     weights.ints,
-                    matrix[CORRECTIONS] + row,
-                    quantised.scales,
+                    scales + row,
+                    corrections + row,
+                    room.scales,
                     p * LANES,
                 )
-                continue
-            if count:
-                float_tile(
-                    weights.floats,
-                    place,
-                    weights.columns,
-                    line * INDICES,
-                    count,
-                    height,
-                    x.data,
-                    x.place + p * x.size,
+            else:
+                if count > 0:
+                    origin = x[PLACE] + p * x[PANEL]
+                    float_tile(
+                        weights.floats,
+                        place,
+                        weights.columns,
+                        column,
+                        count,
+                        height,
+                        room.data,
+                        origin,
+                        floats,
+                    )
+                float_result(
                     floats,
+                    height,
+                    weights.floats,
+                    bias + row,
+                    mode,
+                    room.data,
+                    with_place,
+                    frames - p * LANES,
+                    room.data,
+                    to_place,
+                    out[ROW],
                 )
-            float_result(
-                floats,
-                height,
-                weights.floats,
-                matrix[BIAS] + row,
-                mode,
-                operand.data,
-                other,
-                exist,
-                out.data,
-                target,
-                out.stride,
-            )
 
 
 def add_matrix(arena: Arena, matrix: BlockMatrix, bias: Array | None = None) -> list[int]:
@@ -211,20 +177,8 @@ def build_weights(arena: Arena, matrices: list[list[int]]) -> Weights:
         whole.view(np.int32),
         whole.view(np.uint16),
         np.array(arena.tiles, np.int64).reshape(-1, 4),
-        np.array(matrices, np.int64).reshape(-1, FIELDS),
+        np.array(matrices, np.int64).reshape(-1, 6),
     )
-
-
-def padded(rows: int) -> int:
-    """The next multiple of 16."""
-    return -(-rows // LANES) * LANES
-
-
-def lined(size: int, kind: type = np.float32) -> Array:
-    """Return zeros that begin on a cache line; ``kind`` has 32 bits."""
-    whole: Array = np.zeros(size + WORDS, kind)
-    first = -(whole.ctypes.data // WORD) % WORDS
-    return whole[first : first + size]
 
 
 def multiply_frames(matrix: BlockMatrix, x: Array, bias: Array | None = None) -> Array:
@@ -246,16 +200,12 @@ def multiply_frames(matrix: BlockMatrix, x: Array, bias: Array | None = None) ->
     arena = Arena()
     weights = build_weights(arena, [add_matrix(arena, matrix, bias)])
     panels, ins, outs = padded(len(x)) // LANES, padded(matrix.columns), padded(matrix.rows)
-    source = Panels(lined(panels * ins * LANES), ins * LANES, LANES, 0)
-    target = Panels(lined(panels * outs * LANES), outs * LANES, LANES, 0)
-    quarter = ins * LANES // WORD
-    quantised = Bytes(lined(panels * quarter, np.int32), quarter, lined(panels * LANES))
+    room = build_room(panels, [ins, outs])
     turned = np.zeros((panels * LANES, ins), np.float32)
     turned[: len(x), : matrix.columns] = x
-    source.data[:] = turned.reshape(panels, LANES, ins).swapaxes(1, 2).reshape(-1)
-    if matrix.scales is not None:
-        quantize(0, 1, source, ins, panels, quantised)
-    sums = lined(LANES * LANES, np.int32)
-    multiply(0, 1, weights, 0, source, quantised, panels, len(x), STORE, target, target, sums)
-    rows = target.data.reshape(panels, outs, LANES).swapaxes(1, 2).reshape(-1, outs)
+    size = turned.size
+    room.data[:size] = turned.reshape(panels, LANES, ins).swapaxes(1, 2).reshape(-1)
+    quantize(0, 1, room, 0, ins)
+    multiply(0, 1, weights, 0, room, len(x), STORE, 0, 1, 1)
+    rows = room.data[size:].reshape(panels, outs, LANES).swapaxes(1, 2).reshape(-1, outs)
     return np.ascontiguousarray(rows[: len(x), : matrix.rows])

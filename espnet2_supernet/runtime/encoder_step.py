@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from espnet2_supernet.runtime import chunk_blocks as blocks
-from espnet2_supernet.runtime.arena import WORD
 from espnet2_supernet.runtime.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.chunk_attention import angles_of, shape_of
-from espnet2_supernet.runtime.chunk_products import Bytes, Panels, lined, padded
-from espnet2_supernet.runtime.encoder_weights import EncoderDescription, WeightLoader
+from espnet2_supernet.runtime.chunk_room import build_room, lined, padded
+from espnet2_supernet.runtime.chunk_program import Memory, encode
+from espnet2_supernet.runtime.encoder_program import ProgramBuilder
+from espnet2_supernet.runtime.encoder_threads import Team
+from espnet2_supernet.runtime.encoder_weights import EncoderDescription
 from espnet2_supernet.runtime.vectors import LANES
 
 Array = np.ndarray
@@ -37,7 +38,7 @@ class EncoderMemory:
         ended: Whether a chunk was not full, after which nothing may follow.
     """
 
-    memory: blocks.Memory
+    memory: Memory
     past: int = 0
     ended: bool = False
 
@@ -52,6 +53,7 @@ class EncoderStep:
         description: Keys of :class:`EncoderDescription`.
         weights: Arrays (or ``BlockMatrix``) by their names in the encoder's ``state_dict()``.
         block: Blocks into which dense matrices are cut.
+        num_threads: Threads that compute a chunk together.
 
     Raises:
         ValueError: If the description is impossible or weights are missing or do not fit.
@@ -63,17 +65,22 @@ class EncoderStep:
         weights: Mapping[str, Array | BlockMatrix],
         *,
         block: tuple[int, int] = (16, 1),
+        num_threads: int = 1,
     ) -> None:
-        self.description = EncoderDescription.from_dict(description)
-        d = self.description
-        loader = WeightLoader(d, weights, block)
+        d = self.description = EncoderDescription.from_dict(description)
+        built = ProgramBuilder(d, weights, block)
+        self._program, self._weights = built.program, built.weights
         shape = shape_of(d.size, d.heads, d.chunk_size, d.left_context, d.right_context)
-        conformer, units = d.kind == "conformer", padded(d.linear_units)
-        span = d.kernel - 1 + shape.panels * LANES
-        self._plan = blocks.Plan(shape, d.num_blocks, conformer, loader.int8, units, d.kernel, span)
-        self._weights, self._places = loader.weights, loader.places
-        self._angles = angles_of(shape)
-        self._room = _room(self._plan)
+        self._shape, self._angles, self._team = shape, angles_of(shape), Team(num_threads)
+        reach = d.kernel // 2
+        rows = [shape.width] * 5 + [padded(d.linear_units)]
+        self._room = build_room(
+            shape.panels,
+            rows,
+            slots=shape.slots,
+            threads=num_threads,
+            window=(d.size, (shape.panels + 1) * LANES + 2 * reach, reach),
+        )
         self._frames = np.zeros((shape.panels * LANES, shape.width), np.float32)
         self._out = np.zeros_like(self._frames)
 
@@ -84,11 +91,11 @@ class EncoderStep:
 
     def init_state(self) -> EncoderMemory:
         """State of a stream before its first frame."""
-        plan, shape = self._plan, self._plan.shape
-        window = shape.size * plan.span if plan.conformer else 0
+        d, shape = self.description, self._shape
+        window = d.size * padded(d.kernel // 2) if d.kind == "conformer" else 0
         sizes = (shape.size * shape.slots, shape.slots * shape.width, window)
-        arrays = [lined(plan.blocks * size).reshape(plan.blocks, size) for size in sizes]
-        return EncoderMemory(blocks.Memory(*arrays))
+        arrays = [lined(d.num_blocks * size).reshape(d.num_blocks, size) for size in sizes]
+        return EncoderMemory(Memory(*arrays))
 
     def step(self, frames: Array, num_frames: int, state: EncoderMemory) -> Array:
         """Encode a chunk.
@@ -114,13 +121,15 @@ class EncoderStep:
             raise ValueError("the stream is over: its last chunk was not full")
         self._frames[:num_frames, :size] = frames[:num_frames]
         self._frames[num_frames:] = 0.0
-        blocks.encode(
+        self._team.run(
+            encode,
             self._frames.reshape(-1),
             num_frames,
             state.past,
-            self._plan,
+            self._shape,
+            self.description.kernel,
+            self._program,
             self._weights,
-            self._places,
             self._angles,
             state.memory,
             self._room,
@@ -131,26 +140,3 @@ class EncoderStep:
         out = self._out[:chunk, :size].copy()
         out[used:] = 0.0
         return out
-
-
-def _room(plan: blocks.Plan) -> blocks.Room:
-    """Allocate the room in which a chunk is computed."""
-    shape = plan.shape
-
-    def panels(rows: int) -> Panels:
-        return Panels(lined(shape.panels * rows * LANES), rows * LANES, LANES, 0)
-
-    most = max(plan.units, shape.width) * LANES // WORD
-    words = lined(shape.panels * most, np.int32)
-    return blocks.Room(
-        x=panels(shape.width),
-        y=panels(shape.width),
-        query=panels(shape.width),
-        key=panels(shape.width),
-        value=panels(shape.width),
-        hidden=panels(plan.units),
-        quantised=Bytes(words, most, lined(shape.panels * LANES)),
-        seen=lined(shape.slots),
-        scores=lined(shape.slots * LANES),
-        sums=lined((LANES + 1) * LANES, np.int32),
-    )

@@ -204,3 +204,20 @@ def convolve_row(typingctx, window, origin, weights, taps, count, bias, out, pla
         v.store(b, v.loop(b, count, 1, [start], turn)[0], out, place)
 
     return v.procedure(emit, (window, origin, weights, taps, count, bias, out, place))
+
+
+@v.intrinsic
+def scale_rows(typingctx, x, rows, factors, out, place):
+    """Multiply rows of 16 frames with one factor per frame: ``out[place:]`` (rows, 16)."""
+
+    def emit(b, x, rows, factors, out, place):
+        out, factor = v.at(b, out, place), v.load(b, factors, 0)
+
+        def turn(i, state):
+            row = b.mul(i, v.integer(v.LANES))
+            v.store(b, b.fmul(v.load(b, x, row), factor), out, row)
+            return state
+
+        v.loop(b, rows, 1, [], turn)
+
+    return v.procedure(emit, (x, rows, factors, out, place))

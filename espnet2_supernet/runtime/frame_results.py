@@ -16,7 +16,6 @@ SILU = 1  # s * sigmoid(s)
 SIGMOID = 2  # sigmoid(s)
 GATE = 3  # s * o, and 0 for frames that do not exist
 ADD = 4  # s + o
-SCALE = 5  # s * o, the same o for every row
 
 
 @v.intrinsic
@@ -32,7 +31,7 @@ def float_result(
         bias: Biases of rows, float32.
         row: Place of the first in ``bias``.
         mode: One of the constants above.
-        operand: float32, 16 numbers for every row (``SCALE``: for all rows).
+        operand: float32, 16 numbers for every row.
         origin: Place of the first row in ``operand``.
         exist: Frames that exist (``GATE``).
         out: Result, float32.
@@ -67,10 +66,9 @@ def int8_result(
     out,
     place,
     stride,
-    scales,
-    scale_row,
-    corrections,
-    correction_row,
+    words,
+    scale,
+    correction,
     frame_scales,
     frame,
 ):
@@ -89,25 +87,25 @@ def int8_result(
         out: Result.
         place: Place in ``out``.
         stride: Distance of rows in ``out``.
-        scales: Scales of rows, float32.
-        scale_row: Place of the first in ``scales``.
-        corrections: What the zero point added to the sums of a row, int32.
-        correction_row: Place of the first in ``corrections``.
+        words: Where the scales of rows (float32) are and what the zero point added to their sums
+            (int32).
+        scale: Place of the scale of the first row.
+        correction: Place of what was added to the sums of the first row.
         frame_scales: Scales of frames, float32.
         frame: Place of the first of 16 in ``frame_scales``.
     """
     args = (sums, height, bias, row, mode, operand, origin, exist, out, place, stride)
-    more = (scales, scale_row, corrections, correction_row, frame_scales, frame)
+    more = (words, scale, correction, frame_scales, frame)
     return v.procedure(_emit_int8_result, args + more)
 
 
 def _emit_int8_result(
     b, sums, height, bias, row, mode, operand, origin, exist, out, place, stride, *more
 ):
-    scales, scale_row, corrections, correction_row, frame_scales, frame = more
+    words, scale, correction, frame_scales, frame = more
     of_frames = v.load(b, frame_scales, frame)
-    biases, scales = v.at(b, bias, row), v.at(b, scales, scale_row)
-    corrections = v.at(b, corrections, correction_row)
+    biases, corrections = v.at(b, bias, row), v.at(b, words, correction)
+    scales = b.bitcast(v.at(b, words, scale), v.FLOAT.as_pointer())
 
     def value(i: ir.Value) -> ir.Value:
         total = load(b, m.INTS, sums, b.mul(i, v.integer(v.LANES)))
@@ -135,7 +133,6 @@ def _finish(b, value, height, mode, operand, exist, out, place, stride) -> None:
         SIGMOID: lambda x, i: m.sigmoid(b, x),
         GATE: gate,
         ADD: lambda x, i: b.fadd(x, other(i)),
-        SCALE: lambda x, i: b.fmul(x, v.load(b, operand, 0)),
     }
 
     def rows(mode: int) -> None:

@@ -1,8 +1,9 @@
 """How the kernels of the chunk step are compiled and where numba keeps them.
 
 numba caches beside this package where it may write there, in the user's cache folder where not,
-or where ``NUMBA_CACHE_DIR`` says. It takes the source of the decorated function's own file for
-the whole source; here the sources of all kernels count.
+or where ``NUMBA_CACHE_DIR`` says. It takes the file of the decorated function for the whole source
+and reads what it finds there before it looks whether that is out of date, and fails if a class is
+gone since. Here files are named after the sources of all kernels together.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 _FOLDER = Path(__file__).parent
 _SOURCES = (
     "arena.py",
     "chunk_attention.py",
-    "chunk_blocks.py",
+    "chunk_convolution.py",
     "chunk_products.py",
+    "chunk_program.py",
+    "chunk_room.py",
     "frame_layers.py",
     "frame_results.py",
+    "frame_threads.py",
     "frame_tiles.py",
     "kernels.py",
     "layout_tiles.py",
@@ -35,15 +40,19 @@ def kernel(function: Callable) -> Any:
     """Compile lazily with an on-disk cache, or without one where no folder is writable."""
     try:
         compiled: Any = numba.njit(nogil=True, cache=True)(function)
-        file = compiled._cache._cache_file
-        file._source_stamp = (file._source_stamp, _stamp())
+        cache, sources = compiled._cache, _digest()
+        cache._cache_file = IndexDataCacheFile(
+            cache_path=cache._cache_path,
+            filename_base=f"{cache._impl.filename_base}-{sources[:16]}",
+            source_stamp=sources,
+        )
         return compiled
     except (RuntimeError, OSError, AttributeError):  # RuntimeError: "no locator available"
         return numba.njit(nogil=True)(function)
 
 
 @functools.lru_cache(maxsize=1)
-def _stamp() -> str:
+def _digest() -> str:
     digest = hashlib.sha256()
     for name in _SOURCES:
         digest.update((_FOLDER / name).read_bytes())
