@@ -1,8 +1,9 @@
 """Attention of a chunk over the frames before it, whose keys and values are kept in a ring.
 
-Keys lie feature after feature (D, slots) and values frame after frame (slots, D): both are then
-read as dense weights of 16 rows. The ring holds whole chunks, so that a new one overwrites frames
-that nobody may see any more. The copies of the right context have slots of their own behind it.
+The ring holds whole chunks, so that a new one overwrites frames that nobody may see any more. The
+copies of the right context have slots of their own behind it. Keys and values lie in the order in
+which they are read: both are dense weights of 16 rows. Per head, keys are (slots / 16, d, 16) and
+values (d / 16, slots, 16), where d is padded to a multiple of 16.
 """
 
 from __future__ import annotations
@@ -108,14 +109,6 @@ def find_hidden(shape, past, frames, hidden):
 
 
 @kernel
-def _slot(shape, past, t):
-    """Slot of frame ``t`` of the chunk that begins ``past`` frames into the stream."""
-    if t < shape.chunk:
-        return past // shape.chunk * shape.chunk % shape.ring + t
-    return shape.ring + t - shape.chunk
-
-
-@kernel
 def rotate(part, parts, shape, room, source, table):
     """Rotate this part of the heads of queries or keys, in place."""
     half, frames = shape.size // shape.heads // 2, shape.panels * LANES
@@ -130,35 +123,50 @@ def rotate(part, parts, shape, room, source, table):
 
 @kernel
 def keep_keys(part, parts, shape, past, room, source, keys):
-    """Write the keys of this part of the heads to their slots; ``keys`` (D, slots)."""
+    """Write the keys of this part of the heads to their slots.
+
+    Args:
+        part: Number of the part.
+        parts: How many there are.
+        shape: ``Shape``.
+        past: Frames before the chunk, a multiple of C.
+        room: ``Room``.
+        source: Spot of the keys.
+        keys: Where they are kept.
+    """
     span, size = shape.chunk + shape.right, shape.size // shape.heads
-    spot = room.spots[source]
-    begin, stop = shape.heads * part // parts * size, shape.heads * (part + 1) // parts * size
-    for p in range(shape.panels):
-        first, end = p * LANES, min((p + 1) * LANES, span)
-        whole = end <= shape.chunk and end - first == LANES
-        for f in range(begin, stop):
-            origin, target = spot[PLACE] + p * spot[PANEL] + f * LANES, f * shape.slots
-            if whole:
-                copy_vector(room.data, origin, keys, target + _slot(shape, past, first))
-            else:
-                for t in range(first, end):
-                    keys[target + _slot(shape, past, t)] = room.data[origin + t - first]
+    spot, begin = room.spots[source], past % shape.ring
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for first in range(0, span, LANES):
+            origin = spot[PLACE] + first // LANES * spot[PANEL] + h * size * LANES
+            if begin % LANES == 0 and first + LANES <= shape.chunk:
+                target = h * shape.slots * size + (begin + first) * size
+                for f in range(size):
+                    copy_vector(room.data, origin + f * LANES, keys, target + f * LANES)
+                continue
+            for t in range(first, min(first + LANES, span)):
+                slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                target = h * shape.slots * size + slot // LANES * LANES * size + slot % LANES
+                for f in range(size):
+                    keys[target + f * LANES] = room.data[origin + f * LANES + t - first]
 
 
 @kernel
 def keep_values(part, parts, shape, past, room, source, values):
-    """Write the values of this part of the features to their slots; ``values`` (slots, D)."""
-    span, strips = shape.chunk + shape.right, shape.width // LANES
-    spot, turned = room.spots[source], room.sums[part].view(np.float32)
-    for p in range(shape.panels):
-        first, end = p * LANES, min((p + 1) * LANES, span)
-        for strip in range(strips * part // parts, strips * (part + 1) // parts):
-            origin = spot[PLACE] + p * spot[PANEL] + strip * LANES * LANES
-            transpose_tile(room.data, origin, LANES, turned, 0, LANES)
-            for t in range(first, end):
-                target = _slot(shape, past, t) * shape.width + strip * LANES
-                copy_vector(turned, (t - first) * LANES, values, target)
+    """Write the values of this part of the heads to their slots; arguments as above."""
+    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    strips = (size + LANES - 1) // LANES
+    spot, begin, turned = room.spots[source], past % shape.ring, room.sums[part].view(np.float32)
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for first in range(0, span, LANES):
+            for strip in range(strips):  # the last may reach into other heads, which is not used
+                row = h * size + strip * LANES
+                origin = spot[PLACE] + first // LANES * spot[PANEL] + row * LANES
+                transpose_tile(room.data, origin, LANES, turned, 0, LANES)
+                for t in range(first, min(first + LANES, span)):
+                    slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                    target = ((h * strips + strip) * shape.slots + slot) * LANES
+                    copy_vector(turned, (t - first) * LANES, values, target)
 
 
 @kernel
@@ -171,32 +179,27 @@ def attend(part, parts, shape, room, source, keys, values, target):
         shape: ``Shape``.
         room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
         source: Spot of the queries, rotated and scaled.
-        keys: Keys (D, slots).
-        values: Values (slots, D).
+        keys: Keys of the slots.
+        values: Values of the slots.
         target: Spot of the result.
     """
-    size = shape.size // shape.heads
+    size, slots = shape.size // shape.heads, shape.slots
+    strips = (size + LANES - 1) // LANES
     query, out = room.spots[source], room.spots[target]
     scores, sums = room.scores[part], room.sums[part].view(np.float32)
     inverse = sums[LANES * LANES :]
     for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
         for p in range(shape.panels):
             origin = query[PLACE] + p * query[PANEL] + h * size * LANES
-            place = h * size * shape.slots
-            for slot in range(0, shape.slots, LANES):
-                tile = scores[slot * LANES :]
-                dense_tile(keys, place + slot, shape.slots, size, LANES, room.data, origin, tile)
-            softmax(scores, shape.slots, room.hidden, inverse)
-            top = 0
-            while top < size:
-                height = LANES
-                while height > size - top:
-                    height //= 2
-                row = h * size + top
-                dense_tile(values, row, shape.width, shape.slots, height, scores, 0, sums)
-                place_out = out[PLACE] + p * out[PANEL] + row * LANES
-                scale_rows(sums, height, inverse, room.data, place_out)
-                top += height
+            for slot in range(0, slots, LANES):
+                tile, place = scores[slot * LANES :], (h * slots + slot) * size
+                dense_tile(keys, place, size, room.data, origin, tile)
+            softmax(scores, slots, room.hidden, inverse)
+            for strip in range(strips):
+                dense_tile(values, (h * strips + strip) * slots * LANES, slots, scores, 0, sums)
+                row = h * size + strip * LANES
+                place, rows = out[PLACE] + p * out[PANEL] + row * LANES, size - strip * LANES
+                scale_rows(sums, min(rows, LANES), inverse, room.data, place)
 
 
 def shape_of(size: int, heads: int, chunk: int, left: int, right: int) -> Shape:

@@ -40,8 +40,8 @@ class Memory(NamedTuple):
     """What a stream remembers between chunks, for every block.
 
     Attributes:
-        keys: float32 (blocks, D * slots).
-        values: float32 (blocks, slots * width).
+        keys: float32 (blocks, D * slots), see ``chunk_attention``.
+        values: float32 (blocks, H * padded(D / H) * slots).
         windows: Gated frames before the chunk, float32 (blocks, D * reach padded).
     """
 

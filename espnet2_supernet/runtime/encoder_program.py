@@ -11,8 +11,8 @@ from espnet2_supernet.runtime import chunk_program as ops
 from espnet2_supernet.runtime.arena import Arena
 from espnet2_supernet.runtime.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.chunk_products import add_matrix, build_weights
-from espnet2_supernet.runtime.chunk_room import WORDS, padded
 from espnet2_supernet.runtime.chunk_program import INNER, KEY, QUERY, VALUE, WINDOW, X, Y
+from espnet2_supernet.runtime.chunk_room import WORDS, padded
 from espnet2_supernet.runtime.encoder_weights import EncoderDescription, matrix_shapes
 from espnet2_supernet.runtime.frame_results import ADD, GATE, SIGMOID, SILU, STORE
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from espnet2_supernet.runtime.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.chunk_attention import angles_of, shape_of
-from espnet2_supernet.runtime.chunk_room import build_room, lined, padded
 from espnet2_supernet.runtime.chunk_program import Memory, encode
+from espnet2_supernet.runtime.chunk_room import build_room, lined, padded
 from espnet2_supernet.runtime.encoder_program import ProgramBuilder
 from espnet2_supernet.runtime.encoder_threads import Team
 from espnet2_supernet.runtime.encoder_weights import EncoderDescription
@@ -93,7 +93,11 @@ class EncoderStep:
         """State of a stream before its first frame."""
         d, shape = self.description, self._shape
         window = d.size * padded(d.kernel // 2) if d.kind == "conformer" else 0
-        sizes = (shape.size * shape.slots, shape.slots * shape.width, window)
+        sizes = (
+            shape.size * shape.slots,
+            d.heads * padded(d.size // d.heads) * shape.slots,
+            window,
+        )
         arrays = [lined(d.num_blocks * size).reshape(d.num_blocks, size) for size in sizes]
         return EncoderMemory(Memory(*arrays))
 

@@ -54,17 +54,22 @@ def int8_tile(typingctx, words, place, columns, first, count, height, x, origin,
 
 
 @v.intrinsic
-def dense_tile(typingctx, words, place, stride, count, height, x, origin, sums):
-    """Like ``float_tile`` when all columns are kept, ``stride`` weights apart in ``words``."""
+def dense_tile(typingctx, words, place, count, x, origin, sums):
+    """Like ``float_tile`` with 16 rows when all columns are kept."""
 
-    def emit(b, words, place, stride, count, height, x, origin, sums):
-        def address(i: ir.Value) -> tuple[ir.Value, ir.Value]:
-            return b.mul(i, stride), b.mul(i, v.integer(v.LANES))
-
+    def emit(b, words, place, count, x, origin, sums):
         words, x = v.at(b, words, place), v.at(b, x, origin)
-        _tile(b, v.VECTOR, m.multiply_add, words, x, address, count, height, sums)
 
-    return v.procedure(emit, (words, place, stride, count, height, x, origin, sums))
+        def address(i: ir.Value) -> tuple[ir.Value, ir.Value]:
+            offset = b.mul(i, v.integer(v.LANES))
+            m.prefetch(b, words, b.add(offset, v.integer(AHEAD)))
+            return offset, offset
+
+        for top in range(0, v.LANES, REGISTER_ROWS):
+            rows = (top, REGISTER_ROWS)
+            _rows(b, v.VECTOR, m.multiply_add, words, x, address, count, rows, sums)
+
+    return v.procedure(emit, (words, place, count, x, origin, sums))
 
 
 def _indexed(kind: ir.VectorType, multiply: Emit) -> Callable[..., None]:
@@ -83,27 +88,32 @@ def _indexed(kind: ir.VectorType, multiply: Emit) -> Callable[..., None]:
 
 
 def _tile(b, kind, multiply, words, x, address, count, height, sums) -> None:
-    """Emit the loop over kept columns for every height of a tile."""
-
-    def rows_from(top: int, rows: int) -> None:
-        def turn(i, totals):
-            offset, column = address(i)
-            inputs = load(b, kind, x, column)
-            place = v.at(b, words, b.add(offset, v.integer(top)))
-            return [
-                multiply(b, inputs, m.splat(b, b.load(v.at(b, place, v.integer(r)))), total)
-                for r, total in enumerate(totals)
-            ]
-
-        zero = v.zeros() if kind == v.VECTOR else m.int_constant(0)
-        for r, total in enumerate(v.loop(b, count, 1, [zero] * rows, turn)):
-            store(b, total, sums, v.integer((top + r) * v.LANES))
+    """Emit the loops over kept columns for every height of a tile."""
 
     def tile(size: int) -> None:
         for top in range(0, size, REGISTER_ROWS):
-            rows_from(top, min(REGISTER_ROWS, size - top))
+            rows = (top, min(REGISTER_ROWS, size - top))
+            _rows(b, kind, multiply, words, x, address, count, rows, sums)
 
     m.switch_on(b, height, HEIGHTS, tile)
+
+
+def _rows(b, kind, multiply, words, x, address, count, rows, sums) -> None:
+    """Emit the loop over kept columns for some rows of a tile: the first and how many."""
+    top, size = rows
+
+    def turn(i, totals):
+        offset, column = address(i)
+        inputs = load(b, kind, x, column)
+        place = v.at(b, words, b.add(offset, v.integer(top)))
+        return [
+            multiply(b, inputs, m.splat(b, b.load(v.at(b, place, v.integer(r)))), total)
+            for r, total in enumerate(totals)
+        ]
+
+    zero = v.zeros() if kind == v.VECTOR else m.int_constant(0)
+    for r, total in enumerate(v.loop(b, count, 1, [zero] * size, turn)):
+        store(b, total, sums, v.integer((top + r) * v.LANES))
 
 
 def load(b: ir.IRBuilder, kind: ir.VectorType, pointer: ir.Value, offset: ir.Value) -> ir.Value:
