@@ -113,6 +113,7 @@ def load(args: argparse.Namespace) -> Recognizer:
     recognizer = Recognizer.load(
         args.bundle,
         allow_untrained=args.allow_untrained,
+        num_threads=args.num_threads,
         search=args.search,
         beam_size=args.beam_size,
         use=args.use,
@@ -164,7 +165,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
             for piece in pieces:
                 printer.update(session.accept(piece))
             printer.final(name, session.finish())
-        except (DataError, ValueError) as error:  # ValueError: NaN from the model
+        except ConfigError:
+            raise
+        except ValueError as error:  # a DataError, or NaN from the model
             raise DataError(f"{name}: {error}") from error
 
 

@@ -44,6 +44,7 @@ class Recognizer:
 
     Args:
         bundle: The bundle.
+        num_threads: Threads that compute a chunk of the encoder together.
         **options: See :class:`SearchOptions`.
 
     Raises:
@@ -56,7 +57,7 @@ class Recognizer:
         frame_ms: Duration of an encoder frame.
     """
 
-    def __init__(self, bundle: Bundle, **options: Any) -> None:
+    def __init__(self, bundle: Bundle, num_threads: int = 1, **options: Any) -> None:
         """Build the parts."""
         description = self.description = bundle.description
         self.options = SearchOptions.parse(options)
@@ -64,7 +65,7 @@ class Recognizer:
         self.output = choose_output(self.options.use, description.ctc, has_rnnt)
         try:
             self.log_mel, self.normalize = _features(bundle)
-            self.encoder = _encoder(bundle)
+            self.encoder = _encoder(bundle, num_threads)
             self.search, self.to_search = self._search(bundle.weights)
             self.decoder = _decoder(description)
         except (KeyError, ValueError) as error:
@@ -73,15 +74,22 @@ class Recognizer:
         self.frame_ms = description.frame_ms(self.encoder.subsampling.factor)
 
     @classmethod
-    def load(cls, folder: str | Path, allow_untrained: bool = False, **options: Any) -> Recognizer:
+    def load(
+        cls,
+        folder: str | Path,
+        allow_untrained: bool = False,
+        num_threads: int = 1,
+        **options: Any,
+    ) -> Recognizer:
         """Read a bundle; see :func:`read_bundle` for the errors.
 
         Args:
             folder: The bundle.
             allow_untrained: Accept a subnet that was not trained as it is used here.
+            num_threads: Threads that compute a chunk of the encoder together.
             **options: See :class:`SearchOptions`.
         """
-        return cls(read_bundle(folder, allow_untrained), **options)
+        return cls(read_bundle(folder, allow_untrained), num_threads, **options)
 
     @property
     def algorithmic_latency_ms(self) -> float:
@@ -137,7 +145,7 @@ def _features(bundle: Bundle) -> tuple[LogMel, GlobalMVN]:
     return log_mel, GlobalMVN(mean, std)
 
 
-def _encoder(bundle: Bundle) -> StreamingEncoder:
+def _encoder(bundle: Bundle, num_threads: int) -> StreamingEncoder:
     description, sizes = bundle.description, bundle.description.encoder
     features = description.features.n_mels
     weights = _below(bundle.weights, SUBSAMPLING)
@@ -146,7 +154,8 @@ def _encoder(bundle: Bundle) -> StreamingEncoder:
         subsampling = Conv2dSubsampling(weights, features)
     else:
         subsampling = StackSubsampling(weights, sizes.size)
-    step = EncoderStep(asdict(sizes), _below(bundle.weights, ENCODER))
+    weights = _below(bundle.weights, ENCODER)
+    step = EncoderStep(asdict(sizes), weights, num_threads=num_threads)
     return StreamingEncoder(
         subsampling, step, (features, sizes.size), sizes.chunk_size, sizes.right_context
     )

@@ -87,6 +87,13 @@ def test_sessions_share_weights_and_nothing_else(make_bundle, speech):
     assert [found[i] for i in range(3)] == expected
 
 
+def test_threads_change_nothing(make_bundle, speech):
+    encoded: list[list[np.ndarray]] = [[], []]
+    for threads, frames in zip((1, 2), encoded, strict=True):
+        feed(Recognizer(make_bundle(), num_threads=threads).stream(frames.append), speech(1.0), 999)
+    np.testing.assert_array_equal(*(np.concatenate(frames) for frames in encoded))
+
+
 def test_partial_results_grow_and_stay(make_bundle, speech):
     session, wave = Recognizer(make_bundle(), use="ctc").stream(), speech(2.0)
     before: list[int] = []

@@ -1,0 +1,71 @@
+"""From a model to a bundle: what fits, what does not, and how many bytes it takes."""
+
+import numpy as np
+import pytest
+import torch
+
+from espnet2_supernet.encoder import SupernetTransformerEncoder
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.runtime.bundle import write_bundle
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.tasks import bundling
+
+ORIGIN = bundling.Origin("", "")
+
+
+@pytest.mark.parametrize("block", [(16, 1), (8, 4), (16, 4), (1, 1)])
+@pytest.mark.parametrize("itemsize", [1, 4])
+def test_the_blocks_of_a_mask_are_found(block, itemsize):
+    keep = np.random.default_rng(0).random((64 // block[0], 64 // block[1])) < 0.3
+    weight = np.kron(keep, np.ones(block)).astype(np.float32)
+    assert bundling.best_block(weight, itemsize) == block
+    assert bundling.best_block(np.ones((64, 64), np.float32), itemsize) == (16, 4)
+
+
+def bundle_of(model, subnet="ahead", **options):
+    given = {"context": None, "precision": "fp32", "token_type": "char", "origin": ORIGIN}
+    return bundling.make_bundle(model, subnet, **{**given, **options})
+
+
+def test_what_the_runtime_does_not_know_is_named(tiny_model, monkeypatch):
+    model = tiny_model()
+    with pytest.raises(ConfigError, match="full context and cannot stream"):
+        bundle_of(model, "server")
+    with pytest.raises(ConfigError, match="has not reached its final sparsity"):
+        bundle_of(model, "device")
+    with pytest.raises(ConfigError, match="token_type 'phn'"):
+        bundle_of(model, token_type="phn")
+    with monkeypatch.context() as patch:
+        patch.setattr(bundling, "KINDS", {SupernetTransformerEncoder: "transformer"})
+        with pytest.raises(ConfigError, match="encoder SupernetConformerEncoder: the runtime"):
+            bundle_of(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundling, "SUBSAMPLINGS", {})
+        with pytest.raises(ConfigError, match="encoder_conf.subsampling"):
+            bundle_of(model)
+
+
+@pytest.mark.parametrize(
+    ("precision", "block", "limit"), [("fp32", (16, 1), 0.36), ("int8", (8, 4), 0.12)]
+)
+def test_a_bundle_of_a_sparse_subnet_is_small(tiny_model, tmp_path, precision, block, limit):
+    """One block of the size that counts; more of them only help."""
+    model = tiny_model(encoder="transformer", subsampling="stack")
+    old, blocks = model.encoder, SupernetTransformerEncoder(12, 512, 8, 2048, 2)
+    generator = torch.Generator().manual_seed(0)
+    for layer in blocks.modules():
+        if isinstance(layer, MaskedLinear):
+            rows, columns = (
+                size // edge for size, edge in zip(layer.weight.shape, block, strict=True)
+            )
+            keep = (torch.rand(rows, columns, generator=generator) < 0.3).float()
+            layer.weight.data *= keep.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1)
+    model.encoder = model.supernet.root = blocks
+    try:
+        bundle = bundle_of(model, precision=precision)
+    finally:
+        model.encoder = model.supernet.root = old
+    assert bundle.weights["encoder.blocks.1.attention.linear_q.weight"].block == block
+    sizes = write_bundle(tmp_path, bundle)
+    dense = 4 * sum(parameter.numel() for parameter in blocks.parameters())
+    assert sum(sizes.values()) / dense <= limit
