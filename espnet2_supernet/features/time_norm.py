@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from espnet2_supernet.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -40,9 +42,12 @@ class TimeNorm(nn.Module):
         kernel: Samples that one frame of the input covers.
         stride: Samples from frame to frame.
         win_length: Samples that one frame of the front-end covers.
-        hop_length: Samples between these; at least half of ``win_length``.
+        hop_length: Samples between these.
         affine: Learn scale and bias.
         eps: Added to the variance.
+
+    Raises:
+        ConfigError: If the windows leave frames out, or more than two of them share one.
     """
 
     def __init__(
@@ -59,6 +64,11 @@ class TimeNorm(nn.Module):
         self.kernel, self.stride, self.eps = kernel, stride, eps
         self.hop = hop_length // stride
         self.overlap = (win_length - kernel) // stride + 1 - self.hop
+        if not 0 <= self.overlap <= self.hop:
+            raise ConfigError(
+                "frontend_conf.conv_feature_layers: a norm over time wants windows of one to two "
+                f"hops, these are {win_length} and {hop_length} samples"
+            )
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 

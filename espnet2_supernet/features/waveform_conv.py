@@ -60,11 +60,6 @@ class WaveformConvFrontend(WindowedFrontend):
                 "and offset; leave it out"
             )
         self.sees_utterance = norm == "group" or normalize_input
-        if self.sees_utterance and win_length > 2 * hop_length:
-            raise ConfigError(
-                "frontend_conf.conv_feature_layers: a norm over time wants windows of at most two "
-                f"hops, these are {win_length} and {hop_length} samples"
-            )
         size = (win_length, hop_length)
         self.input_norm = TimeNorm(1, 1, 1, *size, affine=False) if normalize_input else None
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()

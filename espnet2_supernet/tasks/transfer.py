@@ -98,15 +98,15 @@ def _differing_options(
     choices = {table.name: table for table in tables}
     for name in ("frontend", "encoder"):
         class_ = choices[name].get_class(given[name])
-        before = _completed(class_, pretrained.get(f"{name}_conf"))
-        after = _completed(class_, given.get(f"{name}_conf"))
+        before = completed(class_, pretrained.get(f"{name}_conf"))
+        after = completed(class_, given.get(f"{name}_conf"))
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key) and not key.endswith("dropout_rate"):
                 differing.append(f"{name}_conf.{key} was {before.get(key)}, is {after.get(key)}")
     return differing
 
 
-def _completed(class_: type, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+def completed(class_: type, conf: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a block with the default values of what it leaves out."""
     parameters = inspect.signature(class_).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}

@@ -174,7 +174,7 @@ def test_gradients_reach_every_parameter(frontend):
         ({"conv_feature_layers": [[6, 10]]}, "conv_feature_layers: write"),
         ({"conv_feature_layers": [[6, 0, 5]]}, "conv_feature_layers: write"),
         ({"conv_feature_layers": []}, "conv_feature_layers: write"),
-        ({"conv_feature_layers": [[6, 30, 5]]}, "at most two hops, these are 30 and 5"),
+        ({"conv_feature_layers": [[6, 10, 5], [6, 9, 2]]}, "to two hops, these are 50 and 10"),
     ],
 )
 def test_bad_values_are_named(conf, message):
