@@ -1,7 +1,7 @@
 """Write RESULTS.md of one or more experiments: tables, intervals, paired tests, plots.
 
 Reads ``<expdir>/decode_*/<set>/score_{wer,cer}/`` (made by ``espnet2_supernet.bin.score``),
-``decode.yaml`` and ``latency.json`` of the decodes, and ``<expdir>/subnets.json``.
+``decode.yaml`` of the decodes, ``<expdir>/subnets.json`` and ``<expdir>/latency/latency.json``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from espnet2_supernet.report.pairs import compare
 from espnet2_supernet.report.plots import plot_wer, plot_wer_against_nonzero
 from espnet2_supernet.report.results import Decode, collect
 from espnet2_supernet.report.significance import Bootstrap
+from espnet2_supernet.report.speed import SpeedReport, read_speed
+from espnet2_supernet.report.speed_plots import plot_wer_against_bytes, plot_wer_against_factor
 from espnet2_supernet.report.table import Report, render, set_names, subnet_table
 
 
@@ -43,11 +45,14 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def draw_plots(decodes: Sequence[Decode], out: Path) -> dict[str, str]:
+def draw_plots(
+    decodes: Sequence[Decode], speed: Sequence[SpeedReport], out: Path
+) -> dict[str, str]:
     """Draw the plots beside RESULTS.md and find those of the training.
 
     Args:
         decodes: The rows.
+        speed: What stage 13 measured, by experiment.
         out: Path of RESULTS.md.
 
     Returns:
@@ -61,6 +66,15 @@ def draw_plots(decodes: Sequence[Decode], out: Path) -> dict[str, str]:
     plot_wer(decodes, found["WER with 95 % intervals"])
     if plot_wer_against_nonzero(decodes, images / "wer_vs_nonzero.png"):
         found["WER against non-zero parameters"] = images / "wer_vs_nonzero.png"
+    for one in speed:
+        name = one.expdir.name
+        for title, short, plot in (
+            ("real-time factor", "factor", plot_wer_against_factor),
+            ("bytes", "bytes", plot_wer_against_bytes),
+        ):
+            path = images / f"wer_vs_{short}{f'_{name}' if len(speed) > 1 else ''}.png"
+            if plot(one.rows, path):
+                found[f"{f'{name}: ' if len(speed) > 1 else ''}WER against {title}"] = path
     for expdir in dict.fromkeys(decode.expdir for decode in decodes):
         for path in sorted(expdir.glob("images/layer_sparsity_*.png")):
             mask = path.stem.removeprefix("layer_sparsity_")
@@ -83,8 +97,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     method = Bootstrap(args.bootstrap_unit, args.bootstrap_resamples, args.seed)
     decodes = collect(args.expdir)
     pairs = compare(decodes, set_names(decodes), method)
-    images = draw_plots(decodes, out) if args.plots == "true" else {}
-    report = Report(decodes, pairs, method, command_line("report", arguments), images)
+    speed = [found for one in args.expdir if (found := read_speed(one)) is not None]
+    images = draw_plots(decodes, speed, out) if args.plots == "true" else {}
+    report = Report(decodes, pairs, method, command_line("report", arguments), images, speed)
     write_atomic(out, render(report))
     print("\n".join(subnet_table(decodes)))
     print(f"wrote {out}")

@@ -2,7 +2,7 @@
 
 Algorithmic latency = chunk + right context + look-ahead of features and subsampling: how late the
 first frame of a chunk is known on an infinitely fast machine. It is computed from ``decode.yaml``;
-token emission delay and real-time factor are measured by others into ``latency.json``.
+token emission delay and real-time factor are measured by ``espnet2_supernet.bin.latency``.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.errors import DataError
-from espnet2_supernet.report.files import read_json_object
 
 if TYPE_CHECKING:
     from espnet2_supernet.supernet.context import Context
 
 UTTERANCE = "utterance"
 DASH = "-"
+LATENCY_FILE = "latency.json"
 
 
 @dataclass(frozen=True)
 class MeasuredLatency:
-    """Content of ``latency.json``.
+    """What was measured of a decode.
 
     Attributes:
         delay_median_ms: Median token emission delay in ms, or None.
         delay_p90_ms: Its 90th percentile in ms, or None.
-        real_time_factor: Computing time over audio time, or None.
+        real_time_factor: CPU time over audio time, or None.
         cpu: Name of the processor, empty if unknown.
         threads: Threads used, or None.
     """
@@ -124,39 +123,3 @@ def latency_text(latency_ms: float | None) -> str:
     if latency_ms is None:
         return DASH
     return UTTERANCE if math.isinf(latency_ms) else f"{latency_ms:.0f} ms"
-
-
-def read_measured(path: Path) -> MeasuredLatency:
-    """Read ``latency.json``.
-
-    Args:
-        path: ``{"token_delay_ms": {"median": x, "p90": y}, "real_time_factor": z, "cpu": "...",
-            "threads": 1}``; every part may be missing, and so may the file.
-
-    Returns:
-        What was measured.
-
-    Raises:
-        DataError: If the file is there but cannot be read.
-    """
-    if not path.exists():
-        return MeasuredLatency()
-    content = read_json_object(path)
-    delay = content.get("token_delay_ms") or {}
-    if not isinstance(delay, Mapping):
-        raise DataError(f"{path}: 'token_delay_ms' must hold 'median' and 'p90'")
-    return MeasuredLatency(
-        _number(delay.get("median"), "token_delay_ms.median", path),
-        _number(delay.get("p90"), "token_delay_ms.p90", path),
-        _number(content.get("real_time_factor"), "real_time_factor", path),
-        str(content.get("cpu", "")),
-        content.get("threads"),
-    )
-
-
-def _number(value: Any, key: str, path: Path) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise DataError(f"{path}: '{key}' must be a number, found {value!r}")
-    return float(value)

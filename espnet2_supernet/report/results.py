@@ -12,14 +12,11 @@ import yaml
 from espnet2_supernet.errors import DataError
 from espnet2_supernet.report.counts import Counts
 from espnet2_supernet.report.files import read_json_object, read_text_file
-from espnet2_supernet.report.latency import (
-    MeasuredLatency,
-    algorithmic_latency_ms,
-    read_measured,
-)
+from espnet2_supernet.report.latency import MeasuredLatency, algorithmic_latency_ms
 from espnet2_supernet.report.sclite import SumRow, parse_sum_row
 from espnet2_supernet.report.scoring import SUMMARY, Score
 from espnet2_supernet.report.significance import Interval
+from espnet2_supernet.report.speed import SpeedReport, measured_latency, read_speed
 
 _SIZE_KEYS = ("parameters", "nonzero", "prunable", "prunable_nonzero", "bytes_dense_fp32")
 _SAME_FOR_ALL_SETS = ("subnet", "context", "mode", "search", "beam_size", "use")
@@ -120,9 +117,9 @@ def collect(expdirs: Sequence[Path]) -> list[Decode]:
     for expdir in expdirs:
         if not expdir.is_dir():
             raise DataError(f"{expdir}: no such experiment folder")
-        sizes = read_sizes(expdir / "subnets.json")
+        sizes, speed = read_sizes(expdir / "subnets.json"), read_speed(expdir)
         folders = sorted(path for path in expdir.glob("decode_*") if path.is_dir())
-        found = [_read_decode(folder, sizes, len(expdirs) > 1) for folder in folders]
+        found = [_read_decode(folder, sizes, speed, len(expdirs) > 1) for folder in folders]
         decodes += sorted(
             (decode for decode in found if decode.sets), key=lambda item: _order(item, list(sizes))
         )
@@ -197,7 +194,9 @@ def _order(decode: Decode, subnets: Sequence[str]) -> tuple[int, float, str]:
     return place, -(decode.latency_ms or 0.0), decode.name
 
 
-def _read_decode(folder: Path, sizes: Mapping[str, SubnetSize], many: bool) -> Decode:
+def _read_decode(
+    folder: Path, sizes: Mapping[str, SubnetSize], speed: SpeedReport | None, many: bool
+) -> Decode:
     sets: dict[str, dict[str, ScoredSet]] = {}
     for path in sorted(folder.glob(f"*/score_*/{SUMMARY}")):
         scored = read_score(path.parent)
@@ -213,7 +212,7 @@ def _read_decode(folder: Path, sizes: Mapping[str, SubnetSize], many: bool) -> D
         sets=sets,
         size=sizes.get(subnet),
         latency_ms=algorithmic_latency_ms(config, where),
-        measured=_first_measured(folder, list(sets)),
+        measured=measured_latency(speed, config),
         command=str(config.get("command") or ""),
     )
 
@@ -239,10 +238,3 @@ def _read_config(folder: Path, sets: Sequence[str]) -> tuple[dict[str, Any], str
                 )
         config, where = config or content, where or str(path)
     return config, where
-
-
-def _first_measured(folder: Path, sets: Sequence[str]) -> MeasuredLatency:
-    for path in [folder / "latency.json", *(folder / name / "latency.json" for name in sets)]:
-        if path.exists():
-            return read_measured(path)
-    return MeasuredLatency()

@@ -8,10 +8,13 @@ from itertools import groupby
 
 from espnet2_supernet.report.environment import environment_lines
 from espnet2_supernet.report.latency import DASH, latency_text
+from espnet2_supernet.report.markdown import markdown_table
 from espnet2_supernet.report.pairs import Pair
 from espnet2_supernet.report.results import Decode, SubnetSize
 from espnet2_supernet.report.scoring import SCLITE, Score
 from espnet2_supernet.report.significance import Bootstrap
+from espnet2_supernet.report.speed import SpeedReport
+from espnet2_supernet.report.speed_table import speed_section
 
 _ESPNET_COLUMNS = "dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err".split("|")
 _SIZE_COLUMNS = [
@@ -38,6 +41,7 @@ class Report:
         method: How the paired tests resampled.
         command: Command line of the report.
         images: ``{title: path relative to RESULTS.md}``.
+        speed: What stage 13 measured, by experiment.
     """
 
     decodes: Sequence[Decode]
@@ -45,6 +49,7 @@ class Report:
     method: Bootstrap
     command: str
     images: Mapping[str, str]
+    speed: Sequence[SpeedReport] = ()
 
 
 def set_names(decodes: Iterable[Decode]) -> list[str]:
@@ -71,6 +76,7 @@ def render(report: Report) -> str:
         lines += _espnet_tables(expdir.name or str(expdir.resolve().name), list(decodes))
     lines += ["## Subnets", "", *subnet_table(report.decodes), ""]
     lines += _notes(report.decodes)
+    lines += speed_section(report.speed)
     lines += ["## Paired tests between rows (WER)", "", *pair_table(report), ""]
     if report.images:
         lines += ["## Plots", ""]
@@ -151,21 +157,6 @@ def wer_text(score: Score | None) -> str:
     return f"{rate} [{score.interval.low:.2f}, {score.interval.high:.2f}]"
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Render a Markdown table in ESPnet's compact form.
-
-    Args:
-        head: Names of the columns.
-        rows: Cells; a ``|`` inside a cell is escaped.
-
-    Returns:
-        Lines of Markdown.
-    """
-    lines = ["|" + "|".join(head) + "|", "|---" * len(head) + "|"]
-    lines += ["|" + "|".join(cell.replace("|", "\\|") for cell in row) + "|" for row in rows]
-    return lines
-
-
 def _espnet_tables(title: str, decodes: Sequence[Decode]) -> list[str]:
     lines = [f"## {title}"]
     for token_type in ("wer", "cer"):
@@ -217,6 +208,8 @@ def _notes(decodes: Sequence[Decode]) -> list[str]:
         "- Algorithmic latency: chunk + right context + look-ahead of features and subsampling; "
         f"'{latency_text(float('inf'))}': the whole utterance is awaited. "
         f"'{DASH}': not recorded or not measured.",
+        "- Emission delay and real-time factor (CPU time) are those of the subnet in PyTorch, from "
+        "the section on speed and latency.",
         "",
     ]
     return lines
@@ -231,4 +224,6 @@ def _commands(report: Report) -> list[str]:
         commands = [scored.score.command for by_type in decode.sets.values()
                     for scored in by_type.values()]  # fmt: skip
         lines += dict.fromkeys(command for command in commands if command)
+    for speed in report.speed:
+        lines += ["# speed and latency", str(speed.about.get("command") or "")]
     return [*lines, "# this page", report.command, "```"]

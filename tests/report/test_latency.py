@@ -1,6 +1,5 @@
-"""Algorithmic latency from decode.yaml; measured latency from latency.json."""
+"""Algorithmic latency from decode.yaml, and how latency is printed."""
 
-import json
 import math
 
 import pytest
@@ -10,7 +9,6 @@ from espnet2_supernet.report.latency import (
     MeasuredLatency,
     algorithmic_latency_ms,
     latency_text,
-    read_measured,
 )
 
 CHUNKED = {"chunk_size": 16, "left_context": 64, "right_context": 4}
@@ -49,19 +47,8 @@ def test_a_malformed_context_is_an_error_naming_the_file():
         algorithmic_latency_ms({"context": {"chunk": 16}}, "x/decode.yaml")
 
 
-def test_measured_latency_is_read_and_printed(tmp_path):
-    path = tmp_path / "latency.json"
-    assert read_measured(path) == MeasuredLatency()
-    assert read_measured(path).delay_text == read_measured(path).real_time_factor_text == "-"
-    content = {"token_delay_ms": {"median": 320.4, "p90": 511}, "real_time_factor": 0.0421,
-               "cpu": "EPYC", "threads": 1}  # fmt: skip
-    path.write_text(json.dumps(content))
-    assert read_measured(path).delay_text == "320 / 511"
-    assert read_measured(path).real_time_factor_text == "0.042 (EPYC, 1 thread)"
-
-
-@pytest.mark.parametrize("content", ["[]", "{", '{"real_time_factor": "fast"}'])
-def test_damaged_latency_file_is_an_error(tmp_path, content):
-    (tmp_path / "latency.json").write_text(content)
-    with pytest.raises(DataError, match=r"latency\.json"):
-        read_measured(tmp_path / "latency.json")
+def test_measured_latency_is_printed():
+    assert MeasuredLatency().delay_text == MeasuredLatency().real_time_factor_text == "-"
+    measured = MeasuredLatency(320.4, 511, 0.0421, "EPYC", 1)
+    assert measured.delay_text == "320 / 511"
+    assert measured.real_time_factor_text == "0.042 (EPYC, 1 thread)"

@@ -31,14 +31,11 @@ def test_a_decode_without_its_yaml_is_a_row_of_dashes(expdir):
     assert (row.subnet, row.size, row.latency_ms) == ("", None, None)
 
 
-def test_yaml_and_latency_of_the_decode_folder_are_read(expdir):
+def test_yaml_of_the_decode_folder_is_read(expdir):
     folder = expdir / "decode_device_greedy"
     (folder / "test" / "decode.yaml").rename(folder / "decode.yaml")
     (folder / "dev" / "decode.yaml").unlink()
-    (folder / "latency.json").write_text('{"real_time_factor": 0.1}')
-    row = collect([expdir])[-1]
-    assert row.subnet == "device"
-    assert row.measured.real_time_factor == 0.1
+    assert collect([expdir])[-1].subnet == "device"
 
 
 def test_sets_decoded_differently_are_refused(expdir):

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from espnet2_supernet.report.latency import MeasuredLatency
+from espnet2_supernet.report.markdown import markdown_table
 from espnet2_supernet.report.pairs import compare
 from espnet2_supernet.report.results import collect
 from espnet2_supernet.report.significance import Bootstrap
-from espnet2_supernet.report.table import Report, markdown_table, render, subnet_table
+from espnet2_supernet.report.table import Report, render, subnet_table
 
 FAST = Bootstrap(resamples=200)
 

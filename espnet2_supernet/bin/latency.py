@@ -1,0 +1,201 @@
+"""Measures speed, memory and token emission delay of subnets: recipe stage 13.
+
+    python -m espnet2_supernet.bin.latency --models exp/asr/extracted_server \
+        exp/asr/extracted_device --wav_scp dump/raw/org/dev/wav.scp \
+        --text dump/raw/org/dev/text --output_dir exp/asr/latency
+
+Every utterance goes through all rows in turns, in one process on one core, as if it arrived piece
+by piece; see espnet2_supernet.measure. Writes latency.json, which espnet2_supernet.bin.report puts
+into RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet2_supernet.bin import run_main
+from espnet2_supernet.bin._decode_settings import versions
+from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._utterances import read_utterances
+from espnet2_supernet.data.audio import AudioRules, read_audio
+from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.report.files import write_atomic
+from espnet2_supernet.report.latency import LATENCY_FILE
+from espnet2_supernet.report.trn import read_key_file
+
+if TYPE_CHECKING:
+    from espnet2_supernet.measure.emission import AlignedToken
+    from espnet2_supernet.measure.rows import RowSpec
+    from espnet2_supernet.measure.run import Utterance
+
+# Full context cannot stream; int8 rows stand beside the streaming fp32 row.
+STREAMING_KINDS = ("torch_fp32", "torch_int8", "openvino_int8")
+FULL_KINDS = ("torch_fp32",)
+CALIBRATION = 8  # utterances that give static quantisation its ranges
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m espnet2_supernet.bin.latency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--print_config", action=PrintConfig)
+    parser.add_argument(
+        "--models", type=Path, nargs="+", required=True, help="folders that prune_extract wrote"
+    )
+    parser.add_argument("--bundles", type=Path, nargs="*", default=[], help="bundles of a device")
+    parser.add_argument("--wav_scp", type=Path, required=True, help="utterances to recognise")
+    parser.add_argument("--text", type=Path, help="their transcripts: for WER and emission delay")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for latency.json")
+    parser.add_argument("--num_utts", type=int, default=20, help="only the first so many")
+    parser.add_argument("--repeats", type=int, default=3, help="passes; medians are reported")
+    parser.add_argument(
+        "--chunk_sizes", type=int, nargs="+", help="in frames; default: what each model streams in"
+    )
+    parser.add_argument("--search", default="greedy", choices=("greedy", "beam"))
+    parser.add_argument("--beam_size", type=int, default=10)
+    parser.add_argument("--use", default="auto", choices=("auto", "ctc", "rnnt"))
+    parser.add_argument(
+        "--rows", nargs="+", default=list(STREAMING_KINDS), choices=STREAMING_KINDS,
+        help="what computes the models",
+    )  # fmt: skip
+    parser.add_argument("--core", type=int, help="core to run on; default: the one most idle")
+    parser.add_argument(
+        "--memory_utts", type=int, default=3, help="utterances for peak memory; 0: leave it out"
+    )
+    return parser
+
+
+def row_specs(args: Namespace) -> list[RowSpec]:
+    """Return the rows that the options ask for.
+
+    Raises:
+        ConfigError: If a folder holds no model.
+    """
+    from espnet2_supernet.measure.rows import RowSpec
+    from espnet2_supernet.supernet.context import parse_contexts
+    from espnet2_supernet.tasks.loading import read_config
+
+    search = {"search": args.search, "beam_size": args.beam_size, "use": args.use}
+    calibration = [str(p) for p in list(read_utterances(args.wav_scp).values())[:CALIBRATION]]
+    extra: dict[str, Any] = {"cache": str(args.output_dir / "openvino"), "calibration": calibration}
+    specs = []
+    for folder in args.models:
+        _, config = read_config(folder / "config.yaml", None)
+        [row] = _table(config, folder).values()
+        is_full = parse_contexts(row.get("context", "full"))[0].is_full
+        contexts: list[dict[str, Any]] = [{}]
+        if not is_full and args.chunk_sizes:
+            contexts = [{"context": {"chunk_size": size}, "allow_untrained": True}
+                        for size in args.chunk_sizes]  # fmt: skip
+        for kind in args.rows:
+            if not is_full or kind in FULL_KINDS:
+                options = [{**search, **one} for one in contexts]
+                specs += [RowSpec(kind, str(folder), one, **extra) for one in options]
+    return specs + [RowSpec("runtime", str(folder), search) for folder in args.bundles]
+
+
+def _table(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the one-row table of an extracted model."""
+    table = (config.get("supernet_conf") or {}).get("subnets") or {}
+    if len(table) != 1:
+        raise ConfigError(
+            f"{folder}: a model of one subnet is expected, found {len(table)}; run "
+            "espnet2_supernet.bin.prune_extract first"
+        )
+    return table
+
+
+def read_all(args: Namespace, fs: int) -> list[Utterance]:
+    """Read the utterances and their transcripts.
+
+    Raises:
+        DataError: If a file cannot be used, or a transcript is missing.
+    """
+    from espnet2_supernet.measure.run import Utterance
+
+    paths = dict(list(read_utterances(args.wav_scp).items())[: args.num_utts])
+    texts = read_key_file(args.text) if args.text else {}
+    found = []
+    for key, path in paths.items():
+        if args.text and key not in texts:
+            raise DataError(f"{args.text}: utterance '{key}' of {args.wav_scp} is missing")
+        samples = read_audio(path, AudioRules(fs=fs)).samples
+        found.append(Utterance(key, path, samples, texts.get(key)))
+    return found
+
+
+def align_all(rows: Sequence[Any], utterances: Sequence[Utterance]) -> list[list[AlignedToken]]:
+    """Align the transcripts with the first full-context row that has a CTC head.
+
+    Returns:
+        Aligned tokens of every utterance; none at all if it cannot be done.
+    """
+    from espnet2_supernet.measure.alignment import align, text_to_ids
+
+    for _, engine in rows:
+        one = getattr(engine, "speech2text", None)
+        if one is None or not one.context.is_full or one.asr_model.ctc is None:
+            continue
+        tokens = one.asr_model.token_list
+        ids = [text_to_ids(u.text or "", one.asr_train_args, tokens) for u in utterances]
+        return [align(one, u.samples, i) for u, i in zip(utterances, ids, strict=True)]
+    return []
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Measure.
+
+    Args:
+        cmd: Arguments; those of the process when None.
+
+    Raises:
+        SupernetError: If a model or the data cannot be used.
+    """
+    arguments = list(sys.argv[1:] if cmd is None else cmd)
+    args = get_parser().parse_args(arguments)
+    for name in ("num_utts", "repeats"):
+        if getattr(args, name) < 1:
+            raise ConfigError(f"--{name} {getattr(args, name)}: at least 1")
+    from espnet2_supernet.compat import quiet
+
+    quiet()
+    import torch
+
+    from espnet2_supernet.measure.machine import quiet_core
+    from espnet2_supernet.measure.run import Plan, load_rows, measure
+
+    torch.set_num_threads(1)
+    rows, missing = load_rows(row_specs(args))
+    if not rows:
+        raise ConfigError("--rows: none of them can be measured here")
+    utterances = read_all(args, rows[0][1].info.fs)
+    aligned = align_all(rows, utterances) if args.text else []
+    core = quiet_core() if args.core is None else args.core
+    plan = Plan(args.repeats, core, args.memory_utts)
+    result = measure(rows, utterances, plan, aligned or None)
+    result["rows"] += missing
+    result |= {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "command": f"python -m espnet2_supernet.bin.latency {shlex.join(arguments)}",
+        "versions": versions(),
+        "wav_scp": str(args.wav_scp),
+    }
+    path = args.output_dir / LATENCY_FILE
+    write_atomic(path, json.dumps(result, indent=2) + "\n")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run_main(main)

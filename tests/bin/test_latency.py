@@ -1,0 +1,73 @@
+"""The command of stage 13 on a tiny model: structure, not speed."""
+
+import json
+
+import pytest
+
+from espnet2_supernet.bin import latency, prune_extract
+from espnet2_supernet.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def models(trained, tmp_path_factory):
+    root = tmp_path_factory.mktemp("latency")
+    for name in ("server", "device"):
+        prune_extract.main(
+            ["--asr_model_file", str(next(trained.glob("valid.*.ave.pth"))), "--subnet", name,
+             "--output_dir", str(root / name)]
+        )  # fmt: skip
+    return [str(root / "server"), str(root / "device")]
+
+
+def measure(models, corpus, out, *options):
+    valid = corpus.root / "valid"
+    latency.main(
+        ["--models", *models, "--wav_scp", str(valid / "wav.scp"), "--output_dir", str(out),
+         *map(str, options)]
+    )  # fmt: skip
+    return json.loads((out / "latency.json").read_text())
+
+
+def test_every_row_has_every_number(models, tiny_corpus, tmp_path, capsys):
+    text = tiny_corpus.root / "valid" / "text"
+    options = ("--text", text, "--repeats", 2, "--memory_utts", 1, "--num_utts", 2)
+    found = measure(models, tiny_corpus, tmp_path, *options, "--rows", "torch_fp32", "torch_int8")
+    assert "latency.json" in capsys.readouterr().out
+    server, device, int8 = found["rows"]
+    assert [row["label"] for row in found["rows"]] == [
+        "server torch_fp32", "device torch_fp32", "device torch_int8"
+    ]  # fmt: skip
+    assert server["chunk_ms"] is None and server["algorithmic_latency_ms"] is None
+    assert device["algorithmic_latency_ms"] == 4 * 40 + 15
+    assert device["chunk_ms"]["chunks"] >= 2
+    assert int8["precision"] == "int8" and int8["bytes_on_disk"] > 9000
+    for row in found["rows"]:
+        for clock in ("wall", "cpu"):
+            factors = row["real_time_factor"][clock]
+            parts = factors["features"] + factors["encoder"] + factors["decoder"]
+            assert 0 < parts and factors["total"] > 0
+        assert row["accuracy"]["words"] == 2
+        assert row["peak_memory_bytes"] > 10_000_000
+        assert "token_delay_ms" in row
+    assert device["differing_from_torch_fp32"] == 0
+    assert found["machine"]["cpu"] and found["machine"]["threads"] == 1
+    assert found["utterances"] == 2 and found["repeats"] == 2
+
+
+def test_other_chunk_sizes_are_rows_of_their_own(models, tiny_corpus, tmp_path):
+    options = ("--chunk_sizes", 4, 8, "--repeats", 1, "--memory_utts", 0, "--num_utts", 1)
+    found = measure(models[1:], tiny_corpus, tmp_path, "--rows", "torch_fp32", *options)
+    assert [row["context"]["chunk_size"] for row in found["rows"]] == [4, 8]
+    assert all(row["peak_memory_bytes"] is None for row in found["rows"])
+    assert all("accuracy" not in row and "token_delay_ms" not in row for row in found["rows"])
+
+
+def test_bad_input(models, tiny_corpus, trained, tmp_path):
+    with pytest.raises(ConfigError, match="one subnet"):
+        measure([str(trained)], tiny_corpus, tmp_path)
+    with pytest.raises(ConfigError, match="--repeats 0"):
+        measure(models, tiny_corpus, tmp_path, "--repeats", 0)
+    (tmp_path / "text").write_text("other A B\n")
+    with pytest.raises(DataError, match="'valid0' .*is missing"):
+        measure(models[1:], tiny_corpus, tmp_path, "--text", tmp_path / "text")
+    assert not (tmp_path / "latency.json").exists()

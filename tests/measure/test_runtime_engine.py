@@ -1,0 +1,53 @@
+"""Bundles as rows: recognised alike, and measured without torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from espnet2_supernet.measure.clock import StageClock
+from espnet2_supernet.measure.interleave import recognise
+from espnet2_supernet.measure.memory import MODULE
+from espnet2_supernet.measure.rows import RowSpec, build
+from espnet2_supernet.runtime.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def bundle(trained, tmp_path_factory):
+    from espnet2_supernet.bin import bundle
+
+    folder = tmp_path_factory.mktemp("bundles") / "device"
+    model = next(trained.glob("valid.*.ave.pth"))
+    bundle.main(["--asr_model_file", str(model), "--subnet", "device", "--output_dir", str(folder)])
+    return folder
+
+
+def test_a_bundle_is_a_row(bundle):
+    engine = build(RowSpec("runtime", str(bundle), {"search": "greedy"}))
+    info = engine.info
+    assert (info.engine, info.precision, info.subnet) == ("runtime", "fp32", "device")
+    assert (info.chunk_size, info.left_context, info.right_context) == (4, 4, 0)
+    assert info.algorithmic_latency_ms == 4 * 40 + 15
+    assert info.bytes_on_disk > 9000
+    samples = (0.1 * np.random.default_rng(1).standard_normal(17000)).astype(np.float32)
+    record = recognise(engine, samples, StageClock())
+    expected = Recognizer.load(bundle)(samples)
+    assert record.tokens == expected.token_int and record.frames == expected.frames
+    assert engine.text(record.tokens) == expected.text
+    assert set(record.total().stage_wall) == {"features", "encoder", "decoder"}
+    assert len(record.chunks) == 1 + (17000 - 2800) // 2560
+
+
+def test_its_memory_is_measured_without_torch(bundle):
+    code = f"""
+import json, runpy, sys, io
+sys.stdin = io.StringIO(json.dumps({{"spec": {{"kind": "runtime", "folder": {str(bundle)!r}}},
+                                    "files": []}}))
+runpy.run_module({MODULE!r}, run_name="__main__")
+heavy = [name for name in ("torch", "espnet2", "espnet") if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "peak_bytes" in done.stdout
