@@ -16,8 +16,11 @@ def collapse_warnings(
 ) -> list[str]:
     """Judge the statistics of one validation.
 
+    Without any masked frame there is nothing to judge: that, and nothing else, is then said.
+
     Args:
-        stats: ``code_perplexity_<g>`` of every codebook, ``loss_<subnet>`` of every subnet.
+        stats: ``code_perplexity_<g>`` of every codebook, ``loss_<subnet>`` of every subnet,
+            ``masked``, the fraction of frames that were masked.
         subnets: Names of the subnets.
         latent_vars: Entries of a codebook.
 
@@ -31,6 +34,11 @@ def collapse_warnings(
         ['codebook 0 has collapsed: code perplexity 1.0 of 320. Raise model_conf.loss_weights[0] \
 or lower the learning rate; this run will not recover by itself']
     """
+    if float(stats.get("masked", 1.0)) == 0:
+        return [
+            "no frame of the validation set was masked, so that nothing can be said of this epoch: "
+            "take longer utterances, or a smaller model_conf.mask_length"
+        ]
     messages = []
     for key, value in stats.items():
         if key.startswith("code_perplexity_") and not float(value) >= MIN_PERPLEXITY:

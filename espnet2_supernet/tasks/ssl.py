@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.class_choices import ClassChoices
-from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet2_supernet.encoder import (
@@ -30,6 +30,7 @@ from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
 from espnet2_supernet.tasks import loading, validation
 from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics
+from espnet2_supernet.tasks.cropping import CropCollateFn, EpochIterFactory
 
 frontend_choices = ClassChoices(
     "frontend",
@@ -104,7 +105,15 @@ class SupernetSSLTask(SupernetTask):
         size = conf.get("max_sample_size")
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise ConfigError(f"collate_fn_conf.max_sample_size: samples from 1, got {size!r}")
-        return CropCollateFn(size if train and not args.collect_stats else None)
+        return CropCollateFn(size if train and not args.collect_stats else None, args.seed)
+
+    @classmethod
+    def build_sequence_iter_factory(
+        cls, args: argparse.Namespace, iter_options: Any, mode: str
+    ) -> AbsIterFactory:
+        """Return ESPnet's batches; crops follow the epoch."""
+        factory = super().build_sequence_iter_factory(args, iter_options, mode)
+        return EpochIterFactory(factory, iter_options.collate_fn)
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
@@ -192,31 +201,3 @@ class SupernetSSLTask(SupernetTask):
         if isinstance(model, SupernetSSLModel):
             model.heads.quantizer.attach(optimizers[0])
         return optimizers
-
-
-class CropCollateFn(CommonCollateFn):
-    """ESPnet's collate function, after cropping what is too long.
-
-    The place of a crop is drawn from numpy's global generator, which ESPnet seeds for each epoch
-    and worker, so that a resumed run draws the same.
-
-    Args:
-        max_sample_size: Longest waveform in samples; None crops nothing.
-    """
-
-    def __init__(self, max_sample_size: int | None = None) -> None:
-        super().__init__(float_pad_value=0.0, int_pad_value=-1)
-        self.max_sample_size = max_sample_size
-
-    def __call__(
-        self, data: Collection[tuple[str, dict[str, np.ndarray]]]
-    ) -> tuple[list[str], dict[str, torch.Tensor]]:
-        """Return ids, and ``speech (B, N)`` with ``speech_lengths (B,)``."""
-        return super().__call__([(key, self._crop(parts)) for key, parts in data])
-
-    def _crop(self, parts: dict[str, Any]) -> dict[str, Any]:
-        longest, speech = self.max_sample_size, parts["speech"]
-        if longest is None or len(speech) <= longest:
-            return parts
-        start = np.random.randint(len(speech) - longest + 1)
-        return {**parts, "speech": speech[start : start + longest]}

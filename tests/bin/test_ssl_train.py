@@ -7,7 +7,8 @@ import yaml
 
 from espnet2_supernet.bin import ssl_train
 from espnet2_supernet.errors import ConfigError, DataError, SupernetError
-from espnet2_supernet.tasks.ssl import CropCollateFn, SupernetSSLTask
+from espnet2_supernet.tasks.cropping import CropCollateFn
+from espnet2_supernet.tasks.ssl import SupernetSSLTask
 
 
 def run(tiny_corpus, tmp_path, *more, **changes):
@@ -100,13 +101,45 @@ def test_a_sound_that_is_not_finite_is_named(tiny_corpus, tmp_path):
         run(tiny_corpus, tmp_path, train_data_path_and_name_and_type=data, train_shape_file=shape)
 
 
+def test_awkward_utterances_do_not_stop_a_pretraining(tiny_corpus, tmp_path):
+    """Alone in their batches: silence, a constant, less than a span, less than a chunk."""
+    import soundfile
+
+    sounds = {
+        "constant": np.full(8000, 0.5),
+        "less_than_a_chunk": 0.1 * np.random.default_rng(0).standard_normal(2500),
+        "less_than_a_span": np.full(1200, 0.1),
+        "silence": np.zeros(8000),
+    }
+    for key, samples in sounds.items():
+        soundfile.write(tmp_path / f"{key}.wav", samples, 16000)
+    (tmp_path / "wav.scp").write_text("".join(f"{k} {tmp_path / k}.wav\n" for k in sounds))
+    (tmp_path / "speech_shape").write_text("".join(f"{k} {len(v)}\n" for k, v in sounds.items()))
+    conf = tiny_corpus.ssl_config()["model_conf"] | {"num_negatives": 1000}
+    out = run(
+        tiny_corpus,
+        tmp_path,
+        batch_size=1,
+        max_epoch=2,
+        model_conf=conf,
+        train_data_path_and_name_and_type=[[str(tmp_path / "wav.scp"), "speech", "sound"]],
+        train_shape_file=[str(tmp_path / "speech_shape")],
+    )
+    states = torch.load(out / "2epoch.pth", weights_only=True)
+    assert all(value.isfinite().all() for value in states.values() if value.is_floating_point())
+    assert int(states["heads.quantizer.num_updates"]) == 8, "every step was made"
+
+
 def test_long_utterances_are_cropped_in_training():
     data = [("long", {"speech": np.arange(100.0)}), ("short", {"speech": np.arange(5.0)})]
-    np.random.seed(0)
-    ids, batch = CropCollateFn(20)(data)
+    collate = CropCollateFn(20)
+    ids, batch = collate(data)
     assert ids == ["long", "short"] and batch["speech_lengths"].tolist() == [20, 5]
     start = int(batch["speech"][0, 0])
     assert batch["speech"][0].tolist() == list(range(start, start + 20))
-    _, other = CropCollateFn(20)(data)
-    assert int(other["speech"][0, 0]) != start
+    assert int(CropCollateFn(20)(data[:1])[1]["speech"][0, 0]) == start, "whatever the batch"
+    starts = set()
+    for collate.epoch in range(200):
+        starts.add(int(collate(data)[1]["speech"][0, 0]))
+    assert min(starts) == 0 and max(starts) == 80 and len(starts) > 60
     assert CropCollateFn()(data)[1]["speech"].shape == (2, 100)

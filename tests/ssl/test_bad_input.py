@@ -1,5 +1,7 @@
 """Awkward batches and bad values."""
 
+import math
+
 import pytest
 import torch
 
@@ -32,6 +34,14 @@ def test_a_batch_without_any_frame_is_named(make_model, batch):
         make_model()(**batch((500, 300)))
 
 
+def test_a_chunk_longer_than_the_utterance(make_model, batch, device):
+    wide = device | {"context": {"chunk_size": 16, "left_context": 4}}
+    model = make_model({"subnets": {"server": {"context": "full"}, "device": wide}})
+    loss, stats, _ = model(**batch((3500, 3500)))
+    loss.backward()
+    assert loss.isfinite() and stats["masked"] > 0 and stats["loss_device"] > 0
+
+
 def test_silence_has_no_negatives(make_model, batch):
     data = batch((24000,))
     data["speech"].zero_()
@@ -41,6 +51,26 @@ def test_silence_has_no_negatives(make_model, batch):
     assert loss.isfinite() and stats["loss_server"] == 0 and stats["accuracy_server"] == 0
     assert stats["code_perplexity_0"] == pytest.approx(1, abs=1e-4)
     assert len(model.epoch_warnings(stats)) == 4, "two codebooks, two subnets"
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_constant_audio_beside_speech_has_finite_gradients(value, make_model, batch):
+    model, data = make_model(loss_weights=(0.1, 1.0)), batch((24000, 24000))
+    data["speech"][1] = value
+    loss, stats, _ = model(**data)
+    loss.backward()
+    assert loss.isfinite() and stats["loss_server"] > 0
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_more_negatives_than_frames_are_some_of_them_several_times(make_model, batch):
+    """The average over negatives drawn with replacement stays that of the frames."""
+    losses = []
+    for number in (2000, 4000):
+        with torch.no_grad():
+            _, stats, _ = make_model(num_negatives=number)(**batch((6000, 6000)))
+        losses.append(float(stats["loss_server"]))
+    assert losses[1] - losses[0] == pytest.approx(math.log(2), abs=0.05)
 
 
 def test_samples_that_are_not_numbers_make_no_finite_loss(make_model, batch):

@@ -53,6 +53,7 @@ def test_two_processes_agree_with_one(tiny_corpus, tmp_path, sequential, run_two
         tmp_path / "train.yaml",
         batch_size=4,
         max_epoch=3,
+        collate_fn_conf={"max_sample_size": 8000},
         encoder_conf=given["encoder_conf"] | {"dropout_rate": 0.0},
         model_conf=given["model_conf"] | {"dropout_features": 0.0, "loss_weights": [1.0, 0.1]},
         supernet_conf=given["supernet_conf"] | {"sequential_backward": sequential},
