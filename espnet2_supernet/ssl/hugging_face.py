@@ -136,7 +136,8 @@ def _plain_key(key: str) -> str:
 
 def _names(frontend: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, str]:
     """Map every key that a model has there to ours."""
-    both, names = ("weight", "bias"), {}
+    both = ("weight", "bias")
+    names: dict[str, str] = {}
     for i, _ in enumerate(frontend["conv_feature_layers"]):
         theirs, convs = (
             f"feature_extractor.conv_layers.{i}",
