@@ -49,3 +49,38 @@ def run() -> Run:
         )
 
     return run_command
+
+
+@pytest.fixture
+def recipe(egs) -> Path:
+    """mini_speech after stage 5: six training, three validation and 55 test utterances."""
+    recipe = egs / "mini_speech/supernet1"
+    for name, size in (("train", 6), ("dev", 3), ("org/dev", 3), ("test", 55)):
+        folder = recipe / "dump/raw" / name
+        folder.mkdir(parents=True)
+        lines = [f"{folder.name}{n:02d}" for n in range(size)]
+        for file in ("wav.scp", "text", "utt2spk"):
+            (folder / file).write_text("".join(f"{line} x\n" for line in lines))
+    tokens = recipe / "data/en_token_list/char"
+    tokens.mkdir(parents=True)
+    (tokens / "tokens.txt").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    (recipe / "conf").mkdir(exist_ok=True)
+    (recipe / "conf/train.yaml").write_text("frontend: log_mel\nmax_epoch: 2\n")
+    (recipe / "conf/decode.yaml").write_text("search: greedy\n")
+    return recipe
+
+
+@pytest.fixture
+def supernet(recipe, run, tmp_path):
+    """Run the recipe with the fake Python; give back the process and the commands it made."""
+    log = tmp_path / "commands"
+
+    def run_supernet(*options, env=None):
+        log.write_text("")
+        fake = Path(__file__).with_name("fake_python.sh")
+        fixed = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
+        words = ("--python", fake, "--use_ssl", "false", *options)
+        done = run("./run.sh", *words, cwd=recipe, env=fixed | dict(env or {}))
+        return done, log.read_text().splitlines()
+
+    return run_supernet
