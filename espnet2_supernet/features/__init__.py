@@ -1,1 +1,1 @@
-"""Acoustic features, each with a streaming twin that computes the same numbers piece by piece."""
+"""Acoustic features, given or learnt, each with a streaming twin for pieces of a waveform."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "average_checkpoints": [],
     "prune_extract": [],
     "bundle": [],
+    "import_hugging_face": [],
     "score": [],
     "report": [],
     "data": ["format"],
