@@ -67,16 +67,8 @@ def transducer_loss(
     if max_lattice_cells is None or len(enc) * frames * states * vocab <= max_lattice_cells:
         logits = joint_network(enc[:, :frames].unsqueeze(2), pred[:, :states].unsqueeze(1))
         return rnnt_loss(logits, labels[:, : states - 1], t_lens, u_lens, blank_id)
-    losses = _grouped_loss(
-        joint_network,
-        enc,
-        pred,
-        labels,
-        t_lens,
-        u_lens,
-        blank_id,
-        max_lattice_cells // vocab,
-    )
+    limit = max_lattice_cells // vocab
+    losses = _grouped_loss(joint_network, enc, pred, labels, t_lens, u_lens, blank_id, limit)
     return losses.to(torch.float64 if enc.dtype == torch.float64 else torch.float32)
 
 
@@ -96,8 +88,8 @@ def _grouped_loss(
     planes = []
     for group in groups:
         rows = torch.tensor(group, device=enc.device)
-        parts = (x[rows] for x in (enc, pred, labels, t_lens, u_lens))
-        one = _group_planes(joint_network, *parts, blank_id, limit)
+        enc_, pred_, labels_, t_, u_ = (x[rows] for x in (enc, pred, labels, t_lens, u_lens))
+        one = _group_planes(joint_network, enc_, pred_, labels_, t_, u_, blank_id, limit)
         planes.append(pad(one, (0, 0, 0, states - one.shape[2], 0, frames - one.shape[1])))
     order = torch.tensor([row for group in groups for row in group], device=enc.device)
     return lattice_loss(torch.cat(planes)[order.argsort()], t_lens, u_lens)
