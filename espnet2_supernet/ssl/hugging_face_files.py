@@ -88,6 +88,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         if entry["dtype"] not in _TYPES:
             raise ValueError(f"'{key}' is of type {entry['dtype']}, no floating-point number")
         first, last = (start + offset for offset in entry["data_offsets"])
-        numbers = torch.from_numpy(np.array(data[first:last]))
-        states[key] = numbers.view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        if last > len(data):
+            raise ValueError("shorter than its header says")
+        states[key] = torch.zeros(entry["shape"], dtype=_TYPES[entry["dtype"]])
+        if last > first:
+            numbers = torch.frombuffer(bytearray(data[first:last]), dtype=states[key].dtype)
+            states[key] = numbers.view(entry["shape"])
     return states

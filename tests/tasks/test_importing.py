@@ -1,6 +1,5 @@
 """Published weights in Hugging Face's format as a starting point; needs no ``transformers``."""
 
-import argparse
 import json
 import struct
 
@@ -222,31 +221,6 @@ def test_every_differing_option_is_named(convert):
         assert words in str(told.value)
 
 
-def test_files_that_cannot_be_read(convert, tmp_path):
-    folder = tmp_path / "theirs"
-    with pytest.raises(CheckpointError, match="initial.pth|model.safetensors: not readable"):
-        write(published(), folder)
-        data = (folder / "model.safetensors").read_bytes()
-        (folder / "model.safetensors").write_bytes(data[:-100])
-        from espnet2_supernet.ssl.hugging_face_files import read_weights
-
-        read_weights(folder)
-    (folder / "model.safetensors").write_bytes(b"123")
-    with pytest.raises(CheckpointError, match="not readable .ValueError: shorter than its header"):
-        read_weights(folder)
-    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
-    with pytest.raises(CheckpointError, match="has neither.*files in several parts are not read"):
-        read_weights(folder)
-    (folder / "pytorch_model.bin").write_bytes(b"no model")
-    with pytest.raises(CheckpointError, match="pytorch_model.bin: not readable"):
-        read_weights(folder)
-    (folder / "config.json").unlink()
-    from espnet2_supernet.ssl.hugging_face_files import read_json
-
-    with pytest.raises(CheckpointError, match="config.json: cannot be read"):
-        read_json(folder / "config.json")
-
-
 def test_a_folder_with_a_model_is_not_overwritten(convert):
     convert(published())
     with pytest.raises(CheckpointError, match="holds a model already"):
@@ -274,4 +248,4 @@ def test_pretraining_and_recognition_start_from_it(convert, tiny_corpus, tmp_pat
     for own in (key, "frontend.convs.0.weight", "encoder.blocks.0.conv.weight_g"):
         assert torch.equal(tuned[own], states[own])
     saved = yaml.safe_load((tmp_path / "ours/config.yaml").read_text())
-    assert saved["encoder"] == "supernet_wav2vec2" and argparse.Namespace(**saved).supernet_conf
+    assert saved["encoder"] == "supernet_wav2vec2"
