@@ -26,8 +26,8 @@ def checked_encoder(
     """
     if not isinstance(encoder, SupernetEncoder):
         raise ConfigError(
-            "model 'supernet' needs encoder: supernet_transformer or supernet_conformer, "
-            f"got {type(encoder).__name__}"
+            "model 'supernet' needs encoder: supernet_transformer, supernet_conformer or "
+            f"supernet_wav2vec2, got {type(encoder).__name__}"
         )
     if any(part is not None for part in unused):
         raise ConfigError(

@@ -247,5 +247,3 @@ def test_pretraining_and_recognition_start_from_it(convert, tiny_corpus, tmp_pat
     tuned = torch.load(tmp_path / "asr/1epoch.pth", weights_only=True)
     for own in (key, "frontend.convs.0.weight", "encoder.blocks.0.conv.weight_g"):
         assert torch.equal(tuned[own], states[own])
-    saved = yaml.safe_load((tmp_path / "ours/config.yaml").read_text())
-    assert saved["encoder"] == "supernet_wav2vec2"
