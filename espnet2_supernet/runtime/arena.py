@@ -55,10 +55,10 @@ class Arena:
         return first, len(self.tiles)
 
     def build(self) -> Array:
-        """Return all pieces as bytes, aligned to lines, with lines of zeros behind."""
-        whole = np.zeros((self._lines + 2) * LINE + LINE, np.uint8)
+        """Return all pieces as bytes, aligned to lines."""
+        whole = np.zeros(self._lines * LINE + LINE, np.uint8)
         first = -whole.ctypes.data % LINE
-        whole = whole[first : first + (self._lines + 2) * LINE]
+        whole = whole[first : first + self._lines * LINE]
         place = 0
         for piece in self._pieces:
             whole[place : place + len(piece)] = piece

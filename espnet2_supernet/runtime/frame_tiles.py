@@ -21,7 +21,7 @@ from espnet2_supernet.runtime.arena import HEIGHTS, WORD
 WIDE = v.cpu_has("avx512f")
 VNNI = "512" if v.cpu_has("avx512vnni") else "256" if v.cpu_has("avxvnni") else ""
 REGISTER_ROWS = 16 if WIDE else 4  # rows whose sums fit in the registers
-AHEAD = 16 * v.LANES  # words that the weights are fetched ahead: 1 KB
+AHEAD = 128 * v.LANES  # words that weights are fetched ahead: 8 KB, time enough for main memory
 
 Emit = Callable[..., ir.Value]
 
