@@ -35,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--print_config", action=PrintConfig)
     add_extraction_options(parser)
     parser.add_argument(
-        "--precision", default="fp32", choices=("fp32", "int8"), help="of the encoder's matrices"
+        "--precision", default="fp32", choices=("fp32", "int8"), help="of the matrices"
     )
     parser.add_argument("--chunk_size", type=int, help="Encoder frames; default: the subnet's")
     parser.add_argument("--left_context", type=int, help="Encoder frames; default: the subnet's")

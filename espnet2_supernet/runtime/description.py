@@ -101,7 +101,7 @@ class Description:
     """All that a bundle says about itself.
 
     Attributes:
-        precision: Of the encoder's matrices, ``fp32`` or ``int8``.
+        precision: Of the matrices, ``fp32`` or ``int8``.
         features: Features.
         subsampling: ``conv2d`` or ``stack``.
         encoder: Sizes of the blocks and the context, in encoder frames.

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from espnet2_supernet.errors import CheckpointError
+from espnet2_supernet.runtime.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle import Bundle, Weights, read_bundle
 from espnet2_supernet.runtime.description import Description
 from espnet2_supernet.runtime.encoder import StreamingEncoder
@@ -36,7 +37,7 @@ from espnet2_supernet.runtime.session import Session
 from espnet2_supernet.runtime.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.runtime.text import TextDecoder, joiner
 
-ENCODER, SUBSAMPLING = "encoder.", "encoder.subsampling."
+ENCODER, BLOCKS, SUBSAMPLING = "encoder.", "encoder.blocks.", "encoder.subsampling."
 
 
 class Recognizer:
@@ -64,9 +65,10 @@ class Recognizer:
         has_rnnt = description.predictor is not None
         self.output = choose_output(self.options.use, description.ctc, has_rnnt)
         try:
-            self.log_mel, self.normalize = _features(bundle)
-            self.encoder = _encoder(bundle, num_threads)
-            self.search, self.to_search = self._search(bundle.weights)
+            weights = _dense(bundle.weights)
+            self.log_mel, self.normalize = _features(description, weights)
+            self.encoder = _encoder(description, weights, num_threads)
+            self.search, self.to_search = self._search(weights)
             self.decoder = _decoder(description)
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"the bundle's weights do not fit: {error}") from error
@@ -133,9 +135,19 @@ class Recognizer:
         return rnnt_search(self.options, head), lambda frames: frames
 
 
-def _features(bundle: Bundle) -> tuple[LogMel, GlobalMVN]:
-    settings, weights = bundle.description.features, bundle.weights
-    filters = np.ascontiguousarray(weights["features.filters"].to_dense().T)
+def _dense(weights: Weights) -> Weights:
+    """Unpack all matrices but those of the encoder's blocks: numpy computes with them."""
+    return {
+        key: value.to_dense()
+        if isinstance(value, BlockMatrix) and not key.startswith(BLOCKS)
+        else value
+        for key, value in weights.items()
+    }
+
+
+def _features(description: Description, weights: Weights) -> tuple[LogMel, GlobalMVN]:
+    settings = description.features
+    filters = np.ascontiguousarray(weights["features.filters"].T)
     log_mel = LogMel(weights["features.window"], filters, settings.hop_length)
     sizes = (len(log_mel.window), log_mel.n_fft, log_mel.size)
     if sizes != (settings.win_length, settings.n_fft, settings.n_mels):
@@ -145,17 +157,14 @@ def _features(bundle: Bundle) -> tuple[LogMel, GlobalMVN]:
     return log_mel, GlobalMVN(mean, std)
 
 
-def _encoder(bundle: Bundle, num_threads: int) -> StreamingEncoder:
-    description, sizes = bundle.description, bundle.description.encoder
-    features = description.features.n_mels
-    weights = _below(bundle.weights, SUBSAMPLING)
+def _encoder(description: Description, weights: Weights, num_threads: int) -> StreamingEncoder:
+    sizes, features = description.encoder, description.features.n_mels
     subsampling: Conv2dSubsampling | StackSubsampling
     if description.subsampling == "conv2d":
-        subsampling = Conv2dSubsampling(weights, features)
+        subsampling = Conv2dSubsampling(_below(weights, SUBSAMPLING), features)
     else:
-        subsampling = StackSubsampling(weights, sizes.size)
-    weights = _below(bundle.weights, ENCODER)
-    step = EncoderStep(asdict(sizes), weights, num_threads=num_threads)
+        subsampling = StackSubsampling(_below(weights, SUBSAMPLING), sizes.size)
+    step = EncoderStep(asdict(sizes), _below(weights, ENCODER), num_threads=num_threads)
     return StreamingEncoder(
         subsampling, step, (features, sizes.size), sizes.chunk_size, sizes.right_context
     )

@@ -89,7 +89,10 @@ class Conv2dSubsampling:
         for (matrix, bias), last in zip(self._convolutions, state, strict=True):
             x = np.concatenate([last, x])
             next_state.append(x[-1:].copy())
-            x = silu(_windows(x) @ matrix + bias)
+            windows = _windows(x)
+            out = windows.reshape(-1, windows.shape[2]) @ matrix  # one product, not one per frame
+            out += bias
+            x = silu(out).reshape(*windows.shape[:2], -1)
         return x.reshape(len(x), -1) @ self._linear + self._bias, next_state
 
 

@@ -66,8 +66,8 @@ def make_bundle(
         model: Trained model.
         name: Subnet.
         context: One of its contexts; its first when None.
-        precision: ``fp32`` or ``int8``: of the encoder's matrices. With ``int8`` all other
-            matrices are stored as float16.
+        precision: ``fp32`` or ``int8``. With ``int8`` the blocks of the encoder compute in int8;
+            all other matrices are only stored in it, and kernels of convolutions in float16.
         token_type: How tokens make text.
         origin: Digests of the files that the model was read from.
         allow_untrained: Accept a context or a mask that was not trained to the end.
@@ -185,15 +185,17 @@ def _words(context: Context) -> str:
 def _weights(model: Any, name: str, description: Description) -> Weights:
     """Collect what the runtime needs, in the precision of the bundle."""
     states = {key: _array(value) for key, value in subnet_states(model, name).items()}
-    matrices = {f"encoder.{key}" for key in matrix_shapes(description.encoder)}
+    sparse = {f"encoder.{key}" for key in matrix_shapes(description.encoder)}
     int8 = description.precision == "int8"
     weights: Weights = {}
     for key, value in states.items():
-        if key in matrices:
+        if not key.startswith(("encoder.", *HEADS)):
+            continue
+        if key in sparse or (int8 and value.ndim == 2):
             matrix = BlockMatrix.from_dense(value, best_block(value, 1 if int8 else 4))
             weights[key] = matrix.quantize() if int8 else matrix
-        elif key.startswith(("encoder.", *HEADS)):
-            weights[key] = value.astype(np.float16) if int8 and value.ndim > 1 else value
+        else:
+            weights[key] = value.astype(np.float16) if int8 and value.ndim > 2 else value
     # The numbers the model computes with: made anew, narrow bands differ by rounding.
     filters = _array(model.frontend.filters).T
     weights["features.filters"] = BlockMatrix.from_dense(np.ascontiguousarray(filters), (1, 1))
