@@ -17,14 +17,13 @@ class Heard:
     Attributes:
         frames: Frames so far.
         sums: Sums of the values and of their squares ``(2, B, C)``, float64: a stream is long.
-        scale: Factor of the last frames ``(B, C, 1)``.
-        shift: What was added to them ``(B, C, 1)``.
+        last: What the last frames were multiplied by, and what was added ``(B, C, 1)``; None
+            before the first frame.
     """
 
     frames: int
     sums: Tensor
-    scale: Tensor
-    shift: Tensor
+    last: tuple[Tensor, Tensor] | None = None
 
 
 class TimeNorm(nn.Module):
@@ -36,6 +35,12 @@ class TimeNorm(nn.Module):
     Mesgarani, arXiv 1809.07454), though per channel and brought up to date once for each frame of
     the front-end (our choice), exactly when that frame's last sample is there. So it looks ahead
     no further than the front-end's window does.
+
+    Statistics of little are unreliable: the silence that a recording starts with would become as
+    loud as speech. So a stream starts as if it had heard one frame of something typical. (Against
+    statistics of the utterance, the first quarter of a second of 30 LibriSpeech utterances under
+    64 random kernels was amplified 40 times in the median; if white noise as loud as speech was
+    heard before, 1.6 to 2.6 times.)
 
     Args:
         channels: C.
@@ -90,29 +95,34 @@ class TimeNorm(nn.Module):
         scale, shift = self._scale_and_shift(counts, sums)
         return x * scale[..., None] + shift[..., None]
 
-    def cumulative(self, x: Tensor, heard: Heard | None = None) -> tuple[Tensor, Heard]:
+    def start(self, mean: Tensor, variance: Tensor) -> Heard:
+        """What to have heard before the first frame, given typical statistics ``(C,)``."""
+        sums = self.hop * torch.stack([mean, variance + mean.square()]).double()
+        return Heard(self.hop, sums[:, None])
+
+    def cumulative(self, x: Tensor, heard: Heard) -> tuple[Tensor, Heard]:
         """Normalise frames by all that came before and by those they are computed with.
 
         Args:
             x: ``(B, C, T)``, just what n frames of the front-end need: ``overlap + n * hop``.
-            heard: What was heard; then the first ``overlap`` frames were part of it.
+            heard: What was heard. But for :meth:`start` that includes the first ``overlap``.
 
         Returns:
             ``(B, C, T)``, and what has been heard.
         """
         x = _at_least_float(x)
         first, blocks = x[..., : self.overlap], x[..., self.overlap :].unflatten(-1, (-1, self.hop))
-        before, frames = (
-            (_sums(first), self.overlap) if heard is None else (heard.sums, heard.frames)
-        )
+        before, frames = heard.sums, heard.frames
+        if heard.last is None:
+            before, frames = before + _sums(first), frames + self.overlap
         sums = _sums(blocks).cumsum(-1) + before[..., None]
         counts = frames + self.hop * torch.arange(1, blocks.size(2) + 1, device=x.device)
         scale, shift = self._scale_and_shift(counts, sums)
-        old = (scale[..., :1], shift[..., :1]) if heard is None else (heard.scale, heard.shift)
+        old_scale, old_shift = heard.last or (scale[..., :1], shift[..., :1])
         blocks = blocks * scale[..., None] + shift[..., None]
-        out = torch.cat([first * old[0] + old[1], blocks.flatten(-2)], dim=-1)
+        out = torch.cat([first * old_scale + old_shift, blocks.flatten(-2)], dim=-1)
         frames += self.hop * scale.size(-1)
-        return out, Heard(frames, sums[..., -1], scale[..., -1:], shift[..., -1:])
+        return out, Heard(frames, sums[..., -1], (scale[..., -1:], shift[..., -1:]))
 
     def _scale_and_shift(self, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """What normalises, from sums ``(2, B, C, ...)`` over so many frames; float32."""

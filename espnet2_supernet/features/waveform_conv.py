@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from espnet2_supernet.features.windowed import StreamingFrames, WindowedFrontend
 # (channels, kernel, stride), fairseq's default: windows of 400 samples every 320 samples
 CONV_FEATURE_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 NORMS = ("group", "layer")
+SPEECH_LEVEL = 0.05  # root mean square of read speech; 0.048 in the median of LibriSpeech
 OverTime = Callable[[TimeNorm, Tensor], Tensor]
 
 
@@ -101,7 +104,16 @@ class WaveformConvFrontend(WindowedFrontend):
 
     def frames(self, samples: Tensor) -> Tensor:
         """Features ``(B, T, C)`` of T windows and no further samples, without look-ahead."""
-        return self._convolve(samples, lambda norm, x: norm.cumulative(x)[0])
+        return self._convolve(samples, lambda norm, x: norm.cumulative(x, self.start(norm))[0])
+
+    def start(self, norm: TimeNorm) -> Heard:
+        """What a stream has heard before its first sample: white noise as loud as speech."""
+        conv = cast("nn.Conv1d", self.convs[0])
+        power, mean = conv.weight.new_full((1,), SPEECH_LEVEL**2), conv.weight.new_zeros(1)
+        if norm is not self.input_norm:
+            power = power * conv.weight.square().sum((1, 2))
+            mean = torch.zeros_like(power) if conv.bias is None else conv.bias
+        return norm.start(mean, power)
 
     def _convolve(self, samples: Tensor, over_time: OverTime) -> Tensor:
         x = samples[:, None].to(self.convs[0].weight.dtype)  # type: ignore[arg-type]
@@ -137,7 +149,8 @@ class StreamingWaveformConv(StreamingFrames):
         return self.frontend._convolve(samples, self._over_time)
 
     def _over_time(self, norm: TimeNorm, x: Tensor) -> Tensor:
-        out, self.heard[norm] = norm.cumulative(x, self.heard.get(norm))
+        heard = self.heard.get(norm) or self.frontend.start(norm)
+        out, self.heard[norm] = norm.cumulative(x, heard)
         return out
 
 
