@@ -13,8 +13,13 @@ SAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PACKAGE = Path(__file__).parents[1] / "espnet2_supernet"
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=["ours", "stock"])
+@pytest.mark.parametrize("sample", SAMPLES, ids=["ours", "stock", "bundle"])
 def test_sample_decodes(sample, trained, capsys):
+    if "bundle_device" in sample:
+        from espnet2_supernet.bin import bundle
+
+        model = ["--asr_model_file", str(trained / "valid.loss.ave.pth"), "--subnet", "device"]
+        bundle.main([*model, "--output_dir", str(trained / "bundle_device")])
     speech = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     names = {"speech": speech, "microphone": np.array_split(speech, 5)}
     exec(sample.replace("exp/asr_x", str(trained)), names)

@@ -87,8 +87,9 @@ def _words(args: argparse.Namespace, summary: dict[str, Any]) -> str:
     megabytes, ratio = summary["bytes"] / 1e6, summary["bytes_over_dense_encoder"]
     return (
         f"subnet '{args.subnet}', {args.precision}, {megabytes:.2f} MB, {ratio:.3f} of its dense "
-        f"fp32 encoder; {summary['differing']} hypotheses of {summary['utterances']} utterances "
-        f"differ from its source, encoder outputs by {summary['max_abs_diff']:.1e} at most "
+        f"fp32 encoder; {summary['differing']} of {summary['hypotheses']} hypotheses "
+        f"({summary['utterances']} utterances, every output layer) differ from those of its "
+        f"source, encoder outputs by {summary['max_abs_diff']:.1e} at most "
         f"(relative RMS {summary['relative_rms']:.1e})"
     )
 

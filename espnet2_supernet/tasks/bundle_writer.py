@@ -30,12 +30,14 @@ class Comparison:
 
     Attributes:
         utterances: Utterances compared.
-        differing: Hypotheses that differ, over all output layers.
+        hypotheses: Hypotheses compared: one for each utterance and output layer.
+        differing: Those whose tokens or emission frames differ.
         max_abs_diff: Largest difference of an encoder output.
         relative_rms: Root mean square of the differences over that of the outputs.
     """
 
     utterances: int = 0
+    hypotheses: int = 0
     differing: int = 0
     max_abs_diff: float = 0.0
     relative_rms: float = 0.0
@@ -109,6 +111,7 @@ def compare(bundle: Bundle, model: Any, waveforms: Sequence[torch.Tensor]) -> Co
         for wave in waveforms:
             expected, tokens = _recognise(source, wave)
             found, found_tokens = _recognise(recognizer, wave.numpy())
+            result.hypotheses += 1
             result.differing += found_tokens != tokens
             difference = found - expected if found.shape == expected.shape else expected + np.nan
             largest = float(np.abs(difference).max()) if difference.size else 0.0
