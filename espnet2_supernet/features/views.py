@@ -65,8 +65,10 @@ def stack_views(
         Features ``(V * B, T, F)``, view after view, and the lengths ``(B,)``, which are the same.
     """
     found = []
+    # only this process's device: torch warns when it has to save the states of all
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     for streaming in views[:-1]:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices):
             found.append(compute(streaming))
     found.append(compute(views[-1]))
     feats, lengths = found[0]
