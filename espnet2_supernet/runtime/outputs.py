@@ -9,6 +9,7 @@ import numpy as np
 
 Array = np.ndarray
 Weights = Mapping[str, Array]
+MAX_TABLE_BYTES = 8 << 20
 
 
 def log_softmax(logits: Array) -> Array:
@@ -30,6 +31,11 @@ class Linear:
         """Keep the arrays."""
         self._weight = weights[f"{name}.weight"].T
         self._bias = weights.get(f"{name}.bias")
+
+    @property
+    def ins(self) -> int:
+        """Number of inputs."""
+        return self._weight.shape[0]
 
     @property
     def outs(self) -> int:
@@ -82,6 +88,9 @@ class StatelessPredictor:
 class RNNPredictor:
     """Embedding and recurrent layers (ESPnet's ``RNNDecoder``).
 
+    The first layer's input product has V possible results. Where they take little room, they are
+    computed once: a step reads weights faster than it multiplies, and then reads half of them.
+
     Args:
         weights: ``predictor.embed.weight`` and ``predictor.rnn.<i>.{weight,bias}_{ih,hh}_l0``.
         rnn_type: ``lstm`` or ``gru``.
@@ -93,16 +102,17 @@ class RNNPredictor:
         self._embed = weights["predictor.embed.weight"]
         self._cell = {"lstm": _lstm, "gru": _gru}[rnn_type]
         self._num_states = {"lstm": 2, "gru": 1}[rnn_type]
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        self._layers = [
-            [weights[f"predictor.rnn.{layer}.{name}_l0"].T for name in names]
-            for layer in range(num_layers)
-        ]
+        names = [f"predictor.rnn.{layer}." for layer in range(num_layers)]
+        self._given = [_recurrent(weights, name, "ih") for name in names]
+        self._held = [_recurrent(weights, name, "hh") for name in names]
+        self._table: Array | None = None
+        if len(self._embed) * self._given[0].outs * self._embed.itemsize <= MAX_TABLE_BYTES:
+            self._table = self._given[0](self._embed)
 
     def init_state(self) -> Array:
         """State before the first token: zeros (N, 2 or 1, H)."""
-        hidden = len(self._layers[0][1])
-        return np.zeros((len(self._layers), self._num_states, hidden), np.float32)
+        hidden = self._held[0].ins
+        return np.zeros((len(self._held), self._num_states, hidden), np.float32)
 
     def step(self, tokens: list[int], states: list[Array]) -> tuple[Array, list[Array]]:
         """Read one more token per history.
@@ -114,10 +124,14 @@ class RNNPredictor:
         Returns:
             Outputs ``(B, H)`` and the new states.
         """
-        x, old = self._embed[tokens], np.stack(states, axis=2)
-        new = np.empty_like(old)
-        for layer, arrays in enumerate(self._layers):
-            self._cell(x, old[layer], new[layer], arrays)
+        old = np.stack(states, axis=2)
+        new, x = np.empty_like(old), self._embed[tokens]
+        for layer, held in enumerate(self._held):
+            if layer == 0 and self._table is not None:
+                given = self._table[tokens]
+            else:
+                given = self._given[layer](x)
+            self._cell(given, held(old[layer, 0]), old[layer], new[layer])
             x = new[layer, 0]
         return x, [new[:, :, row] for row in range(len(tokens))]
 
@@ -164,22 +178,25 @@ class TransducerHead:
         return log_softmax(self._out(np.tanh(enc + pred)))
 
 
-def _lstm(x: Array, old: Array, new: Array, arrays: list[Array]) -> None:
+def _recurrent(weights: Weights, name: str, part: str) -> Linear:
+    """One of the two products of a recurrent layer, ``ih`` or ``hh``."""
+    parts = {key: weights[f"{name}{key}_{part}_l0"] for key in ("weight", "bias")}
+    return Linear({f"{part}.{key}": value for key, value in parts.items()}, part)
+
+
+def _lstm(given: Array, held: Array, old: Array, new: Array) -> None:
     """One step (Hochreiter & Schmidhuber 1997); gates in torch's order: in, forget, cell, out."""
-    weight_ih, weight_hh, bias_ih, bias_hh = arrays
-    gates = x @ weight_ih + old[0] @ weight_hh + bias_ih + bias_hh
-    entry, forget, cell, out = np.split(gates, 4, axis=1)
+    entry, forget, cell, out = np.split(given + held, 4, axis=1)
     new[1] = _sigmoid(forget) * old[1] + _sigmoid(entry) * np.tanh(cell)
     new[0] = _sigmoid(out) * np.tanh(new[1])
 
 
-def _gru(x: Array, old: Array, new: Array, arrays: list[Array]) -> None:
+def _gru(given: Array, held: Array, old: Array, new: Array) -> None:
     """One step (Cho et al. 2014, as cuDNN does it); gates in torch's order: reset, update, new."""
-    weight_ih, weight_hh, bias_ih, bias_hh = arrays
-    given = np.split(x @ weight_ih + bias_ih, 3, axis=1)
-    held = np.split(old[0] @ weight_hh + bias_hh, 3, axis=1)
-    reset, update = _sigmoid(given[0] + held[0]), _sigmoid(given[1] + held[1])
-    fresh = np.tanh(given[2] + reset * held[2])
+    reset_x, update_x, new_x = np.split(given, 3, axis=1)
+    reset_h, update_h, new_h = np.split(held, 3, axis=1)
+    update = _sigmoid(update_x + update_h)
+    fresh = np.tanh(new_x + _sigmoid(reset_x + reset_h) * new_h)
     new[0] = (1.0 - update) * fresh + update * old[0]
 
 

@@ -9,6 +9,7 @@ from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from espnet2.asr_transducer.joint_network import JointNetwork
 
 from espnet2_supernet.decode import predictor as theirs
+from espnet2_supernet.runtime import outputs
 from espnet2_supernet.runtime.outputs import (
     CTCHead,
     RNNPredictor,
@@ -50,7 +51,10 @@ def test_ctc_equals_that_of_espnet():
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "stateless"])
-def test_steps_of_many_histories_equal_those_of_espnet(kind):
+@pytest.mark.parametrize("table", [True, False])
+def test_steps_of_many_histories_equal_those_of_espnet(kind, table, monkeypatch):
+    if not table:
+        monkeypatch.setattr(outputs, "MAX_TABLE_BYTES", 0)
     expected, found = heads(kind)
     histories = [(3, 1, 4), (2, 2, 2), (8, 7, 5)]
     both = []
