@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.bin._decode_settings import versions
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, read_yaml
 from espnet2_supernet.bin._utterances import read_utterances
 from espnet2_supernet.data.audio import AudioRules, read_audio
-from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.errors import ConfigError, DataError, check_keys
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.latency import LATENCY_FILE
 from espnet2_supernet.report.trn import read_key_file
+from espnet2_supernet.runtime.search.options import SearchOptions
 
 if TYPE_CHECKING:
     from espnet2_supernet.measure.emission import AlignedToken
@@ -63,9 +64,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--chunk_sizes", type=int, nargs="+", help="in frames; default: what each model streams in"
     )
-    parser.add_argument("--search", default="greedy", choices=("greedy", "beam"))
-    parser.add_argument("--beam_size", type=int, default=10)
-    parser.add_argument("--use", default="auto", choices=("auto", "ctc", "rnnt"))
+    parser.add_argument(
+        "--inference_config", type=Path, help="YAML of the search; the options below win"
+    )
+    parser.add_argument("--search", choices=("greedy", "beam"), help="default: greedy")
+    parser.add_argument("--beam_size", type=int, help="default: 10")
+    parser.add_argument("--use", choices=("auto", "ctc", "rnnt"), help="default: auto")
     parser.add_argument(
         "--rows", nargs="+", default=list(STREAMING_KINDS), choices=STREAMING_KINDS,
         help="what computes the models",
@@ -75,6 +79,20 @@ def get_parser() -> argparse.ArgumentParser:
         "--memory_utts", type=int, default=3, help="utterances for peak memory; 0: leave it out"
     )
     return parser
+
+
+def search_options(args: Namespace) -> dict[str, Any]:
+    """Return the settings of the search, those that a bundle knows, too.
+
+    Raises:
+        ConfigError: If the file cannot be read or has another key.
+    """
+    found: dict[str, Any] = {}
+    if args.inference_config is not None:
+        found = read_yaml(args.inference_config) or {}
+        check_keys(found, SearchOptions.__dataclass_fields__, f"{args.inference_config}")
+    given = {name: getattr(args, name) for name in ("search", "beam_size", "use")}
+    return {**found, **{name: value for name, value in given.items() if value is not None}}
 
 
 def row_specs(args: Namespace) -> list[RowSpec]:
@@ -87,7 +105,7 @@ def row_specs(args: Namespace) -> list[RowSpec]:
     from espnet2_supernet.supernet.context import parse_contexts
     from espnet2_supernet.tasks.loading import read_config
 
-    search = {"search": args.search, "beam_size": args.beam_size, "use": args.use}
+    search = search_options(args)
     calibration = [str(p) for p in list(read_utterances(args.wav_scp).values())[:CALIBRATION]]
     extra: dict[str, Any] = {"cache": str(args.output_dir / "openvino"), "calibration": calibration}
     specs = []
@@ -182,6 +200,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
         raise ConfigError("--rows: none of them can be measured here")
     utterances = read_all(args, rows[0][1].info.fs)
     aligned = align_all(rows, utterances) if args.text else []
+    if args.text and not aligned:
+        reason = "no full-context model with a CTC head among --models"
+        print(f"token emission delay is not measured: {reason}", file=sys.stderr)
     core = quiet_core() if args.core is None else args.core
     plan = Plan(args.repeats, core, args.memory_utts)
     result = measure(rows, utterances, plan, aligned or None)

@@ -14,7 +14,6 @@ from espnet2_supernet.decode.predictor import TransducerHead
 from espnet2_supernet.errors import CheckpointError
 from espnet2_supernet.export.encoder_graphs import ChunkStepGraph
 from espnet2_supernet.export.onnx_file import OnnxModel
-from espnet2_supernet.export.onnx_stream import StepStream
 from espnet2_supernet.supernet.context import Context
 
 # Promise 1's, for what is not log-mel. Log-mel: two ways to a discrete Fourier transform differ by
@@ -112,10 +111,10 @@ def _stream(
 ) -> float:
     """Compare streams, fed in two pieces each."""
     graph = OnnxModel(folder / "encoder.onnx")
-    shapes = ChunkStepGraph(model.supernet.extract(subnet), None, context).cache_shapes(1)
+    step = ChunkStepGraph(model.supernet.extract(subnet), None, context)
     largest = 0.0
     for one, expected in zip(feats, encoded, strict=True):
-        stream, middle = StepStream(graph.run, context, shapes), len(one) // 2
+        stream, middle = step.stream(graph.run), len(one) // 2
         pieces = [p for part in (one[:middle], one[middle:]) for p in stream.accept(part.numpy())]
         pieces += stream.finish()
         found = np.concatenate(pieces) if pieces else np.zeros((0, expected.size(1)), np.float32)

@@ -14,6 +14,7 @@ from espnet2_supernet.encoder.rotary import rotary_tables
 from espnet2_supernet.encoder.subsampling import FACTOR, Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.export.chunk_graph import Chunk, Past, run_block
+from espnet2_supernet.export.onnx_stream import Run, StepStream
 from espnet2_supernet.supernet.context import Context
 
 HIDDEN = -1e30  # score of what may not be seen; minus infinity is not a number in some runtimes
@@ -171,6 +172,15 @@ class ChunkStepGraph(EncoderGraph):
         for i, shape in enumerate(getattr(self.encoder.subsampling, "state_shapes", [])):
             shapes.append((f"cached_subsampling_{i}", (batch_size, *shape)))
         return shapes
+
+    def stream(self, run: Run) -> StepStream:
+        """Start a stream over this graph.
+
+        Args:
+            run: Runs it, in whatever runtime.
+        """
+        shapes = self.cache_shapes(1)
+        return StepStream(run, self.chunk_size, self.context.right_context, shapes, FACTOR)
 
     def forward(self, feats: Tensor, num_frames: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Encode one chunk.

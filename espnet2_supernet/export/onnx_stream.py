@@ -1,12 +1,10 @@
-"""A stream over the chunk step of an encoder, whatever runs it."""
+"""A stream over the chunk step of an encoder, whatever runs it; an example for other runtimes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-
-from espnet2_supernet.supernet.context import Context
 
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 
@@ -16,25 +14,22 @@ class StepStream:
 
     Args:
         run: Runs the graph: arrays by input name to its outputs in order.
-        context: Chunk, left and right context in encoder frames.
+        chunk_size: Encoder frames C of a chunk.
+        right_context: Encoder frames R that it sees after them.
         cache_shapes: Names and shapes of the caches for one stream, in the order of the outputs.
         factor: Features of each encoder frame.
-
-    Raises:
-        ValueError: If the context is full.
     """
 
     def __init__(
         self,
         run: Run,
-        context: Context,
+        chunk_size: int,
+        right_context: int,
         cache_shapes: Sequence[tuple[str, tuple[int, ...]]],
         factor: int = 4,
     ) -> None:
-        if context.chunk_size is None:
-            raise ValueError("a full context has no steps")
         self._run, self._factor = run, factor
-        self._chunk, self._span = context.chunk_size, context.chunk_size + context.right_context
+        self._chunk, self._span = chunk_size, chunk_size + right_context
         self._caches = {
             name: np.zeros(shape, np.int64 if name == "processed_frames" else np.float32)
             for name, shape in cache_shapes

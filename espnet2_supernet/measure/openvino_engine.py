@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.export.encoder_graphs import ChunkStepGraph
 from espnet2_supernet.export.onnx_file import OnnxModel, need
@@ -38,29 +39,53 @@ def openvino_engine(spec: RowSpec) -> Engine:
     Raises:
         NotMeasured: If a package is missing, or the subnet cannot be exported.
     """
-    for package in PACKAGES:
-        try:
-            need(package)
-        except ConfigError as error:
-            raise NotMeasured(f"{package} is not installed: pip install {package}") from error
+    _check_packages()
     speech2text = load_extracted(spec)
+    name = label(spec, speech2text.subnet)
+    path = Path(spec.cache) / f"{name.replace(' ', '_')}.onnx"
+    if path.is_file() and path.stat().st_mtime < (Path(spec.folder) / "model.pth").stat().st_mtime:
+        path.unlink()
+    waves = [soundfile.read(file, dtype="float32")[0] for file in spec.calibration]
+    return in_openvino(speech2text, name, path, waves)
+
+
+def in_openvino(
+    speech2text: Speech2Text, name: str, path: Path, waveforms: Sequence[np.ndarray]
+) -> Engine:
+    """Put the encoder of a recogniser into OpenVINO.
+
+    Args:
+        speech2text: A streaming recogniser without masks; it is not changed.
+        name: Unique name of the row.
+        path: The quantised graph, made if it is not there.
+        waveforms: Waveforms (N,) from which quantisation takes its ranges.
+
+    Raises:
+        NotMeasured: If a package is missing, or the subnet cannot be exported.
+    """
+    _check_packages()
     model = copy.deepcopy(speech2text.asr_model)
     try:
         step = ChunkStepGraph(model.supernet.extract(speech2text.subnet), None, speech2text.context)
     except ConfigError as error:
         raise NotMeasured(str(error)) from error
-    name = label(spec, speech2text.subnet)
-    path = Path(spec.cache) / f"{name.replace(' ', '_')}.onnx"
-    source = Path(spec.folder) / "model.pth"
-    if not path.is_file() or path.stat().st_mtime < source.stat().st_mtime:
+    if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _quantize(step, _calibration(spec, speech2text), path)
+        _quantize(step, _features(model, waveforms), path)
     model.encoder = StepEncoder(_openvino_run(path), step)
     result = copy.copy(speech2text)
     result.asr_model = model
     size = path.stat().st_size + saved_bytes(model)
     files = "int8 ONNX graph of the encoder, and state dict of the rest"
     return torch_engine(result, name, "openvino", "int8", size, files)
+
+
+def _check_packages() -> None:
+    for package in PACKAGES:
+        try:
+            need(package)
+        except ConfigError as error:
+            raise NotMeasured(f"{package} is not installed: pip install {package}") from error
 
 
 class StepEncoder(nn.Module):
@@ -73,8 +98,9 @@ class StepEncoder(nn.Module):
 
     def __init__(self, run: Run, step: ChunkStepGraph) -> None:
         super().__init__()
-        self._run, self._context, self._size = run, step.context, step.size
-        self._cache_shapes = step.cache_shapes(1)
+        # Not the graph itself: its weights would count among those of this module.
+        self._context, self._size = step.context, step.size
+        self._settings = (run, step.chunk_size, step.context.right_context, step.cache_shapes(1))
 
     def output_size(self) -> int:
         """Model dimension D."""
@@ -83,7 +109,7 @@ class StepEncoder(nn.Module):
     def init_state(self, context: Context) -> StepStream:
         """Start a stream."""
         assert context == self._context
-        return StepStream(self._run, context, self._cache_shapes)
+        return StepStream(*self._settings)
 
     def stream(
         self, feats: Tensor, state: StepStream, is_final: bool = False
@@ -96,20 +122,19 @@ class StepEncoder(nn.Module):
         return torch.from_numpy(frames)[None], state
 
 
-def _calibration(spec: RowSpec, speech2text: Any) -> list[Tensor]:
-    """Return normalised features ``(T, F)`` of the calibration files.
+@torch.no_grad()
+def _features(model: Any, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+    """Return the normalised features ``(T, F)`` of waveforms.
 
     Raises:
-        NotMeasured: If there is no file.
+        NotMeasured: If there is no waveform.
     """
-    found = []
-    for path in spec.calibration:
-        samples, _ = soundfile.read(path, dtype="float32")
-        speech, lengths = torch.from_numpy(samples)[None], torch.tensor([len(samples)])
-        with torch.no_grad():
-            found.append(speech2text.asr_model.extract_features(speech, lengths)[0][0])
-    if not found:
+    if not waveforms:
         raise NotMeasured("static int8 needs audio for its ranges")
+    found = []
+    for samples in waveforms:
+        lengths = torch.tensor([len(samples)])
+        found.append(model.extract_features(torch.from_numpy(samples)[None], lengths)[0][0])
     return found
 
 
@@ -127,7 +152,7 @@ def _quantize(step: ChunkStepGraph, feats: list[Tensor], path: Path) -> None:
         return model.run(inputs)
 
     for one in feats:
-        stream = StepStream(record, step.context, step.cache_shapes(1))
+        stream = step.stream(record)
         stream.accept(one.numpy())
         stream.finish()
     graph = onnx.load(str(plain)).graph

@@ -112,11 +112,12 @@ def _machine(report: SpeedReport) -> list[str]:
     machine, about = report.machine, report.about
     features = " ".join(map(str, machine.get("features") or []))
     loads = [float(share) for share in machine.get("foreign_load") or []]
+    passes = f"{about.get('repeats')} pass{'es' * (about.get('repeats') != 1)}"
     lines = [
         f"- {machine.get('cpu')} ({features or 'no vector extensions known'}), "
         f"{machine.get('threads')} thread, core {machine.get('core')}; {about.get('date')}.",
         f"- {about.get('utterances')} utterances, {float(about.get('audio_seconds') or 0):.0f} s, "
-        f"{about.get('repeats')} passes, the rows in turns, medians over the passes.",
+        f"{passes}, the rows in turns, medians over the passes.",
     ]
     if loads:
         text = f"- Others used {100 * median(loads):.0f} % of the core meanwhile"

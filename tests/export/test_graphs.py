@@ -112,7 +112,7 @@ def test_steps_cover_every_frame_once(frames):
         seen.append(int(inputs["num_frames"][0]))
         return [inputs["feats"][:, :16:4, :1], inputs["count"] + 1]
 
-    stream = StepStream(run, Context(4, 0, 2), [("count", (1,))])
+    stream = StepStream(run, 4, 2, [("count", (1,))])
     feats = np.arange(frames, dtype=np.float32)[:, None]
     pieces = [p for part in np.array_split(feats, 3) for p in stream.accept(part)]
     pieces += stream.finish()

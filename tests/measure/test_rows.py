@@ -111,6 +111,7 @@ def test_a_step_in_the_place_of_the_encoder_recognises_the_same(extracted):
     other = copy.copy(one)
     other.asr_model = copy.deepcopy(one.asr_model)
     other.asr_model.encoder = StepEncoder(run, step)
+    assert not list(other.asr_model.encoder.parameters())
     samples = noise(1.3)
     found = recognise(TorchEngine(other, plain.info), samples, StageClock())
     expected = recognise(plain, samples, StageClock())
