@@ -15,6 +15,7 @@ from espnet2_supernet.runtime.block_matrix import BlockMatrix
 Array = np.ndarray
 LINE = 64  # bytes of a cache line
 HEIGHTS = (16, 8, 4, 2, 1)  # rows of a tile
+PAIRED = 8  # height of tiles with an even number of words in every row
 WORD = 4  # bytes, so int8 inputs, of a word
 
 
@@ -49,10 +50,18 @@ class Arena:
         for strip, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
             row = strip * height
             for top, rows in _split(min(height, matrix.rows - row)):
-                place = self.add(columns[start:stop])
-                self.add(words[start:stop, top : top + rows])
-                self.tiles.append((row + top, rows, place, int(stop - start)))
+                part = words[start:stop, top : top + rows]
+                self._add_tile(row + top, columns[start:stop], part)
         return first, len(self.tiles)
+
+    def _add_tile(self, row: int, columns: Array, words: Array) -> None:
+        rows = words.shape[1]
+        if rows == PAIRED and len(columns) % 2:  # once more the last column, with zeros
+            columns = np.concatenate([columns, columns[-1:]])
+            words = np.concatenate([words, np.zeros_like(words[:1])])
+        place = self.add(columns)
+        self.add(words)
+        self.tiles.append((row, rows, place, len(columns)))
 
     def build(self) -> Array:
         """Return all pieces as bytes, aligned to lines."""

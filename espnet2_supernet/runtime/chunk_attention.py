@@ -170,13 +170,14 @@ def keep_values(part, parts, shape, past, room, source, values):
 
 
 @kernel
-def attend(part, parts, shape, room, source, keys, values, target):
+def attend(part, parts, shape, exist, room, source, keys, values, target):
     """Attention of this part of the heads.
 
     Args:
         part: Number of the part.
         parts: How many there are.
         shape: ``Shape``.
+        exist: Frames that exist.
         room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
         source: Spot of the queries, rotated and scaled.
         keys: Keys of the slots.
@@ -191,12 +192,14 @@ def attend(part, parts, shape, room, source, keys, values, target):
     for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
         for p in range(shape.panels):
             origin = query[PLACE] + p * query[PANEL] + h * size * LANES
+            frames = exist - p * LANES
             for slot in range(0, slots, LANES):
                 tile, place = scores[slot * LANES :], (h * slots + slot) * size
-                dense_tile(keys, place, size, room.data, origin, tile)
+                dense_tile(keys, place, size, room.data, origin, frames, tile)
             softmax(scores, slots, room.hidden, inverse)
             for strip in range(strips):
-                dense_tile(values, (h * strips + strip) * slots * LANES, slots, scores, 0, sums)
+                place = (h * strips + strip) * slots * LANES
+                dense_tile(values, place, slots, scores, 0, frames, sums)
                 row = h * size + strip * LANES
                 place, rows = out[PLACE] + p * out[PANEL] + row * LANES, size - strip * LANES
                 scale_rows(sums, min(rows, LANES), inverse, room.data, place)

@@ -82,6 +82,7 @@ def multiply(part, parts, weights, number, room, frames, mode, source, operand, 
         for p in range(panels):
             with_place = other[PLACE] + p * other[PANEL] + row * LANES
             to_place = out[PLACE] + p * out[PANEL] + row * out[ROW]
+            exist = frames - p * LANES
             if is_int8:
                 if count > 0:
                     origin = p * size
@@ -94,6 +95,7 @@ def multiply(part, parts, weights, number, room, frames, mode, source, operand, 
                         height,
                         words,
                         origin,
+                        exist,
                         ints,
                     )
                 int8_result(
@@ -104,7 +106,7 @@ def multiply(part, parts, weights, number, room, frames, mode, source, operand, 
                     mode,
                     room.data,
                     with_place,
-                    frames - p * LANES,
+                    exist,
                     room.data,
                     to_place,
                     out[ROW],
@@ -126,6 +128,7 @@ def multiply(part, parts, weights, number, room, frames, mode, source, operand, 
                         height,
                         room.data,
                         origin,
+                        exist,
                         floats,
                     )
                 float_result(
@@ -136,7 +139,7 @@ def multiply(part, parts, weights, number, room, frames, mode, source, operand, 
                     mode,
                     room.data,
                     with_place,
-                    frames - p * LANES,
+                    exist,
                     room.data,
                     to_place,
                     out[ROW],

@@ -95,7 +95,7 @@ def encode(
             attention.keep_values(part, parts, shape, past, room, VALUE, memory.values[one])
         elif kind == ATTEND:
             keys, values = memory.keys[one], memory.values[one]
-            attention.attend(part, parts, shape, room, QUERY, keys, values, two)
+            attention.attend(part, parts, shape, exist, room, QUERY, keys, values, two)
         elif kind == RECALL:
             recall(part, parts, shape.size, taps, room, WINDOW, memory.windows[one])
         elif kind == CONVOLVE:

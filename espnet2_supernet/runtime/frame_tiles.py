@@ -1,33 +1,39 @@
 """Inner loops of a chunk's products: a tile of rows x 16 frames, held in vector registers.
 
 Activations lie frame beside frame: the 16 frames of an input are one vector, which a turn
-multiplies with one broadcast weight per row of the tile.
+multiplies with one broadcast weight per row of the tile. When a panel has 8 frames or less, tiles
+of 16 rows are turned round: the weights of a column are the vector, multiplied with one broadcast
+input per frame, so that no lane computes what nobody wants.
 
 int8 (``u8 x s8``): a word holds four inputs of one frame as unsigned bytes, or four weights as
 signed ones. ``vpdpbusd`` (AVX-512 VNNI, AVX-VNNI) multiplies and adds them up in one instruction.
-Elsewhere 16-bit pairs do the same, to the last bit.
+Elsewhere several of 32 bits do the same, to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from espnet2_supernet.runtime import vector_math as m
 from espnet2_supernet.runtime import vectors as v
-from espnet2_supernet.runtime.arena import HEIGHTS, WORD
+from espnet2_supernet.runtime.arena import HEIGHTS, PAIRED, WORD
 
 WIDE = v.cpu_has("avx512f")
 VNNI = "512" if v.cpu_has("avx512vnni") else "256" if v.cpu_has("avxvnni") else ""
 REGISTER_ROWS = 16 if WIDE else 4  # rows whose sums fit in the registers
 AHEAD = 128 * v.LANES  # words that weights are fetched ahead: 8 KB, time enough for main memory
 
+NARROW = (4, 8)  # frames of panels whose tiles are turned round
+TURNED = 100  # added to those frames, it is the case of such a tile
+
 Emit = Callable[..., ir.Value]
 
 
 @v.intrinsic
-def float_tile(typingctx, words, place, columns, first, count, height, x, origin, sums):
+def float_tile(typingctx, words, place, columns, first, count, height, x, origin, frames, sums):
     """Products of the kept weights of a tile with 16 frames: ``sums`` (height, 16).
 
     Args:
@@ -37,27 +43,28 @@ def float_tile(typingctx, words, place, columns, first, count, height, x, origin
         columns: Kept columns, uint16.
         first: Place of the tile in ``columns``.
         count: Number of its kept columns, at least 1.
-        height: Its rows: 1, 2, 4, 8 or 16.
+        height: Its rows: 1, 2, 4, 8 or 16; with 8 ``count`` is even.
         x: Inputs (columns, 16), float32.
         origin: Place of the first input in ``x``.
+        frames: Frames that matter.
         sums: Result, float32.
     """
-    args = (words, place, columns, first, count, height, x, origin, sums)
+    args = (words, place, columns, first, count, height, x, origin, frames, sums)
     return v.procedure(_indexed(v.VECTOR, m.multiply_add), args)
 
 
 @v.intrinsic
-def int8_tile(typingctx, words, place, columns, first, count, height, x, origin, sums):
+def int8_tile(typingctx, words, place, columns, first, count, height, x, origin, frames, sums):
     """Like ``float_tile`` with four inputs to a word: ``words``, ``x`` and ``sums`` are int32."""
-    args = (words, place, columns, first, count, height, x, origin, sums)
+    args = (words, place, columns, first, count, height, x, origin, frames, sums)
     return v.procedure(_indexed(m.INTS, _dot), args)
 
 
 @v.intrinsic
-def dense_tile(typingctx, words, place, count, x, origin, sums):
+def dense_tile(typingctx, words, place, count, x, origin, frames, sums):
     """Like ``float_tile`` with 16 rows when all columns are kept."""
 
-    def emit(b, words, place, count, x, origin, sums):
+    def emit(b, words, place, count, x, origin, frames, sums):
         words, x = v.at(b, words, place), v.at(b, x, origin)
 
         def address(i: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -65,15 +72,14 @@ def dense_tile(typingctx, words, place, count, x, origin, sums):
             m.prefetch(b, words, b.add(offset, v.integer(AHEAD)))
             return offset, offset
 
-        for top in range(0, v.LANES, REGISTER_ROWS):
-            rows = (top, REGISTER_ROWS)
-            _rows(b, v.VECTOR, m.multiply_add, words, x, address, count, rows, sums)
+        tile = _Tile(b, v.VECTOR, m.multiply_add, words, x, address, count, sums)
+        tile.emit(v.integer(v.LANES), frames, (v.LANES,))
 
-    return v.procedure(emit, (words, place, count, x, origin, sums))
+    return v.procedure(emit, (words, place, count, x, origin, frames, sums))
 
 
 def _indexed(kind: ir.VectorType, multiply: Emit) -> Callable[..., None]:
-    def emit(b, words, place, columns, first, count, height, x, origin, sums):
+    def emit(b, words, place, columns, first, count, height, x, origin, frames, sums):
         columns, words, x = v.at(b, columns, first), v.at(b, words, place), v.at(b, x, origin)
 
         def address(i: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -82,38 +88,110 @@ def _indexed(kind: ir.VectorType, multiply: Emit) -> Callable[..., None]:
             m.prefetch(b, words, b.add(offset, v.integer(AHEAD)))
             return offset, b.mul(column, v.integer(v.LANES))
 
-        _tile(b, kind, multiply, words, x, address, count, height, sums)
+        _Tile(b, kind, multiply, words, x, address, count, sums).emit(height, frames, HEIGHTS)
 
     return emit
 
 
-def _tile(b, kind, multiply, words, x, address, count, height, sums) -> None:
-    """Emit the loops over kept columns for every height of a tile."""
+@dataclass
+class _Tile:
+    """Emits the loops over the kept columns of a tile.
 
-    def tile(size: int) -> None:
-        for top in range(0, size, REGISTER_ROWS):
-            rows = (top, min(REGISTER_ROWS, size - top))
-            _rows(b, kind, multiply, words, x, address, count, rows, sums)
+    Attributes:
+        b: Where to.
+        kind: Vector of words.
+        multiply: ``inputs * weights + total``.
+        words: First weight.
+        x: First input.
+        address: Offsets of the weights and of the input of a kept column.
+        count: Number of kept columns.
+        sums: Where the result goes.
+    """
 
-    m.switch_on(b, height, HEIGHTS, tile)
+    b: ir.IRBuilder
+    kind: ir.VectorType
+    multiply: Emit
+    words: ir.Value
+    x: ir.Value
+    address: Callable[[ir.Value], tuple[ir.Value, ir.Value]]
+    count: ir.Value
+    sums: ir.Value
 
+    def emit(self, height: ir.Value, frames: ir.Value, heights: tuple[int, ...]) -> None:
+        """Emit code for some heights, and for few frames, and the choice between them."""
+        b, case = self.b, height
+        for few in reversed(NARROW):
+            turned = b.and_(
+                b.icmp_signed("==", height, v.integer(v.LANES)),
+                b.icmp_signed("<=", frames, v.integer(few)),
+            )
+            case = b.select(turned, v.integer(TURNED + few), case)
+        m.switch_on(b, case, (*heights, *(TURNED + few for few in NARROW)), self._case)
 
-def _rows(b, kind, multiply, words, x, address, count, rows, sums) -> None:
-    """Emit the loop over kept columns for some rows of a tile: the first and how many."""
-    top, size = rows
+    def _case(self, case: int) -> None:
+        if case > TURNED:
+            self._few_frames(case - TURNED)
+            return
+        for top in range(0, case, REGISTER_ROWS):
+            if case == PAIRED and PAIRED < REGISTER_ROWS:
+                self._pairs(case)
+            else:
+                self._rows(top, min(REGISTER_ROWS, case - top))
 
-    def turn(i, totals):
-        offset, column = address(i)
-        inputs = load(b, kind, x, column)
-        place = v.at(b, words, b.add(offset, v.integer(top)))
+    def _zeros(self, size: int) -> list[ir.Value]:
+        return [v.zeros() if self.kind == v.VECTOR else m.int_constant(0)] * size
+
+    def _products(self, i: ir.Value, top: int, totals: list[ir.Value]) -> list[ir.Value]:
+        """Add the products of one column with rows from ``top`` on."""
+        b = self.b
+        offset, column = self.address(i)
+        inputs = load(b, self.kind, self.x, column)
+        place = v.at(b, self.words, b.add(offset, v.integer(top)))
         return [
-            multiply(b, inputs, m.splat(b, b.load(v.at(b, place, v.integer(r)))), total)
+            self.multiply(b, inputs, m.splat(b, b.load(v.at(b, place, v.integer(r)))), total)
             for r, total in enumerate(totals)
         ]
 
-    zero = v.zeros() if kind == v.VECTOR else m.int_constant(0)
-    for r, total in enumerate(v.loop(b, count, 1, [zero] * size, turn)):
-        store(b, total, sums, v.integer((top + r) * v.LANES))
+    def _store(self, top: int, totals: list[ir.Value]) -> None:
+        for r, total in enumerate(totals):
+            store(self.b, total, self.sums, v.integer((top + r) * v.LANES))
+
+    def _rows(self, top: int, size: int) -> None:
+        def turn(i, totals):
+            return self._products(i, top, totals)
+
+        self._store(top, v.loop(self.b, self.count, 1, self._zeros(size), turn))
+
+    def _pairs(self, size: int) -> None:
+        """Two columns at a time with sums of their own: one would wait for the other."""
+
+        def turn(i, totals):
+            even = self._products(i, 0, totals[:size])
+            return even + self._products(self.b.add(i, v.integer(1)), 0, totals[size:])
+
+        totals = v.loop(self.b, self.count, 2, self._zeros(2 * size), turn)
+        add = self.b.fadd if self.kind == v.VECTOR else self.b.add
+        pairs = zip(totals[:size], totals[size:], strict=True)
+        self._store(0, [add(one, other) for one, other in pairs])
+
+    def _few_frames(self, frames: int) -> None:
+        b, found = self.b, []
+        for first in range(0, frames, REGISTER_ROWS):
+            size = min(REGISTER_ROWS, frames - first)
+
+            def turn(i, totals, first=first):
+                offset, column = self.address(i)
+                weights = load(b, self.kind, self.words, offset)
+                place = v.at(b, self.x, b.add(column, v.integer(first)))
+                return [
+                    self.multiply(
+                        b, m.splat(b, b.load(v.at(b, place, v.integer(t)))), weights, total
+                    )
+                    for t, total in enumerate(totals)
+                ]
+
+            found += v.loop(b, self.count, 1, self._zeros(size), turn)
+        self._store(0, v.transpose(b, [*found, *self._zeros(v.LANES - frames)]))
 
 
 def load(b: ir.IRBuilder, kind: ir.VectorType, pointer: ir.Value, offset: ir.Value) -> ir.Value:

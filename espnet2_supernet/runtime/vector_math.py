@@ -72,14 +72,28 @@ def exp(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.select(small, v.zeros(), b.fmul(series, power))
 
 
+def reciprocal(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Return ``1 / x`` for x of at least 1, to about 1 unit in the last place.
+
+    AVX-512 estimates 14 bits, which one step of Newton's method doubles, in less time than a
+    division takes.
+    """
+    if not v.cpu_has("avx512f"):
+        return b.fdiv(constant(1.0), x)
+    all_lanes = ir.Constant(ir.IntType(16), -1)
+    guess = _call(b, "llvm.x86.avx512.rcp14.ps.512", v.VECTOR, x, v.zeros(), all_lanes)
+    error = multiply_add(b, b.fneg(x), guess, constant(1.0))
+    return multiply_add(b, guess, error, guess)
+
+
 def sigmoid(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Return ``1 / (1 + e^-x)``."""
-    return b.fdiv(constant(1.0), b.fadd(constant(1.0), exp(b, b.fneg(x))))
+    return reciprocal(b, b.fadd(constant(1.0), exp(b, b.fneg(x))))
 
 
 def silu(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Return ``x / (1 + e^-x)``."""
-    return b.fdiv(x, b.fadd(constant(1.0), exp(b, b.fneg(x))))
+    return b.fmul(x, sigmoid(b, x))
 
 
 def lanes_below(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
