@@ -26,9 +26,7 @@ def need(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(
-            f"{package} is not installed: pip install 'espnet2_supernet[onnx]'"
-        ) from (error)
+        raise ConfigError(f"{package} is not installed: pip install onnx onnxruntime") from (error)
 
 
 @torch.no_grad()

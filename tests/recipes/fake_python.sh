@@ -33,6 +33,18 @@ case "$*" in
     *bin.prune_extract*)
         mkdir -p "${out}"
         touch "${out}"/{config.yaml,model.pth}
+        if [ "$(value --subnet "$@")" = device ]; then
+            printf '%s\n' "chunk_size: 16" "frontend: log_mel" "encoder: ${FAKE_ENCODER:-supernet_conformer}" \
+                >"${out}/config.yaml"
+        fi
+        ;;
+    *bin.bundle*)
+        mkdir -p "${out}"
+        touch "${out}"/{bundle.json,weights.npz}
+        ;;
+    *bin.latency*)
+        mkdir -p "${out}"
+        echo '{}' >"${out}/latency.json"
         ;;
     *bin.asr_inference*)
         mkdir -p "${out}"

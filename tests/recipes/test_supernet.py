@@ -29,13 +29,15 @@ def test_a_full_run_makes_every_step_once_and_only_once(supernet):
     assert "the table" in done.stdout
     assert len(of(commands, "asr_train")) == 2, "statistics and training"
     assert len(of(commands, "prune_extract")) == 2, "two subnets"
+    assert len(of(commands, "bundle")) == 2, "one subnet streams: float32 and int8"
+    assert len(of(commands, "latency")) == 1
     assert len(of(commands, "asr_inference")) == 4, "two subnets, two jobs"
     assert len(of(commands, "score")) == 2
     assert not of(commands, "pack"), "off by default"
 
     done, commands = supernet(*TRAINED, "--check_streaming", "false")
     assert done.returncode == 0, done.stderr
-    assert [c.split()[1] for c in commands] == ["espnet2_supernet.bin.report"], "up to date"
+    assert [c.split()[1] for c in commands] == ["espnet2_supernet.bin.report"] * 2, "up to date"
 
 
 def test_decoding_covers_every_utterance_in_order(supernet, recipe):
@@ -110,11 +112,34 @@ def test_a_training_that_is_done_is_not_started_again_on_other_hardware(supernet
     assert "--output_dir exp/asr_train_raw_en_char_max_epoch3" in commands[0]
 
 
-@pytest.mark.parametrize("number", [13, 15])
-def test_an_unbuilt_stage_asked_for_is_an_error(supernet, number):
-    done, commands = supernet("--stage", str(number), "--stop_stage", str(number))
+def test_bundles_and_latency_follow_the_options(supernet, recipe):
+    options = (*TRAINED, "--stop_stage", "13", "--latency_args", "--num_utts 3 --repeats 1")
+    done, commands = supernet(*options, "--bundles", "int8")
+    assert done.returncode == 0, done.stderr
+    [bundle] = of(commands, "bundle")
+    assert "--subnet device --precision int8" in bundle and "bundle_device_int8" in bundle
+    exp = "exp/asr_train_raw_en_char"
+    [latency] = of(commands, "latency")
+    assert f"--models {exp}/extracted_server {exp}/extracted_device" in latency
+    assert f"--bundles {exp}/bundle_device_int8 --wav_scp dump/raw/org/dev/wav.scp" in latency
+    assert latency.endswith(f"--output_dir {exp}/latency --num_utts 3 --repeats 1")
+    (recipe / exp / "extracted_device/model.pth").touch()
+    _, commands = supernet(*options, "--bundles", "", "--stage", "13")
+    assert "--bundles --wav_scp" in of(commands, "latency")[0]
+
+
+def test_what_the_runtime_does_not_know_has_no_bundle(supernet):
+    done, commands = supernet(
+        *TRAINED, "--stop_stage", "10", env={"FAKE_ENCODER": "supernet_wav2vec2"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(of(commands, "prune_extract")) == 2 and not of(commands, "bundle")
+
+
+def test_an_unbuilt_stage_asked_for_is_an_error(supernet):
+    done, commands = supernet("--stage", "15", "--stop_stage", "15")
     assert done.returncode == 1
-    assert f"stage {number}" in done.stderr
+    assert "stage 15" in done.stderr
     assert "not built yet" in done.stderr
     assert commands == []
 

@@ -11,10 +11,10 @@
 #   7      SSL pre-training without text (off by default)
 #   8      ASR statistics
 #   9      supernet training, with pruning while it trains
-#   10     prune and extract: each subnet as a model of its own
+#   10     prune and extract: each subnet as a model of its own, streaming ones as bundles, too
 #   11     decode: every subnet in its mode
 #   12     score: sclite, intervals, the table, RESULTS.md
-#   13     latency and real-time factor on the device (not built yet)
+#   13     latency: speed, memory and token emission delay; RESULTS.md again
 #   14     pack (off by default)
 #   15     upload (not built yet)
 #
@@ -87,6 +87,8 @@ inference_asr_model=""                   # checkpoint in asr_exp; default: its v
 subnets=""                               # subnets to extract, decode and score; empty: all
 check_streaming=false                    # stage 11 also checks that streamed equals masked on the validation set
 check_streaming_args=""                  # options of check_streaming, e.g. "--max_utts 20"
+bundles="fp32 int8"                      # bundles of streaming subnets, for devices without torch; empty: none
+latency_args=""                          # options of latency, e.g. "--num_utts 100"
 score_args=""                            # options of score, e.g. "--scorer python"
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
@@ -97,7 +99,7 @@ parse_options "${BASH_SOURCE[0]##*/}" "$@"
 stage_titles=([1]="data preparation" "speed perturbation" "format" "filter" "token list"
     "SSL statistics" "SSL pre-training" "ASR statistics" "supernet training" "prune and extract"
     "decode" "score" "latency" "pack" "upload")
-unbuilt_stages="13 15"
+unbuilt_stages="15"
 
 # ------------------------------------------------------------------------- names and checks
 
@@ -178,8 +180,13 @@ model_options() { # as words; the names hold no blanks
     echo "--asr_train_config ${asr_exp}/config.yaml --asr_model_file ${asr_exp}/${inference_asr_model}"
 }
 
+has_bundles() { # CONFIG: does the subnet stream, and does the runtime know its parts?
+    grep -q chunk_size: "$1" && grep -q '^frontend: log_mel$' "$1" &&
+        grep -qE '^encoder: supernet_(conformer|transformer)$' "$1"
+}
+
 stage_10() {
-    local name out names
+    local name out names precision
     names=$(chosen_subnets)
     find_model
     for name in ${names}; do
@@ -188,6 +195,14 @@ stage_10() {
         once "${out}/.done" "${asr_exp}/${inference_asr_model}" "$(in_dir "${out}" "config.yaml model.pth")" \
             bin prune_extract $(model_options) --subnet "${name}" --output_dir "${out}" \
             --wav_scp "${raw}/${valid_set}/wav.scp"
+        if ! has_bundles "${out}/config.yaml"; then continue; fi
+        for precision in ${bundles}; do
+            out=${asr_exp}/bundle_${name}_${precision}
+            # shellcheck disable=SC2046
+            once "${out}.done" "${asr_exp}/${inference_asr_model}" "$(in_dir "${out}" "bundle.json weights.npz")" \
+                bin bundle $(model_options) --subnet "${name}" --precision "${precision}" --output_dir "${out}" \
+                --wav_scp "${raw}/${valid_set}/wav.scp"
+        done
     done
 }
 
@@ -242,6 +257,23 @@ stage_12() {
     done
     bin report --expdir "${asr_exp}" --out "${asr_exp}/RESULTS.md"
     cat "${asr_exp}/RESULTS.md"
+}
+
+stage_13() { # every row of the validation set in turns, on one core: run nothing else meanwhile
+    local name precision bundle found=() models=() data out=${asr_exp}/latency
+    data=$(test_dir "${valid_set}")
+    for name in $(chosen_subnets); do
+        models+=("${asr_exp}/extracted_${name}")
+        for precision in ${bundles}; do
+            bundle=${asr_exp}/bundle_${name}_${precision}
+            [ ! -f "${bundle}/bundle.json" ] || found+=("${bundle}")
+        done
+    done
+    # shellcheck disable=SC2086
+    once "${out}/.done" "${models[*]/%//model.pth} ${found[*]/%//bundle.json} ${data}/wav.scp" "${out}/latency.json" \
+        bin latency --models "${models[@]}" --bundles "${found[@]}" --wav_scp "${data}/wav.scp" \
+        --text "${data}/text" --inference_config "${inference_config}" --output_dir "${out}" ${latency_args}
+    bin report --expdir "${asr_exp}" --out "${asr_exp}/RESULTS.md"
 }
 
 stage_14() {
