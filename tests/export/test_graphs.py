@@ -88,9 +88,7 @@ def test_missing_onnxruntime_is_named(monkeypatch, tiny_model, tmp_path):
     from espnet2_supernet.export.subnet_files import export
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(
-        ConfigError, match="onnxruntime is not installed: pip install onnx"
-    ):
+    with pytest.raises(ConfigError, match="onnxruntime is not installed: pip install onnx"):
         export(tiny_model(), ARGS, "device", DEVICE, tmp_path / "onnx", [])
 
 
