@@ -3,7 +3,13 @@
 numba caches beside this package where it may write there, in the user's cache folder where not,
 or where ``NUMBA_CACHE_DIR`` says. It takes the file of the decorated function for the whole source
 and reads what it finds there before it looks whether that is out of date, and fails if a class is
-gone since. Here files are named after the sources of all kernels together.
+gone since. Here files are named after the sources of all kernels together, and their dates do
+not count.
+
+A device need not compile: the package folder copied with its ``__pycache__`` from a computer with
+the same model of CPU, Python and numba brings the compiled kernels along. numba compiles anew
+where one of them differs. (Our choice, in place of numba's ahead-of-time compiler, which is
+deprecated.)
 """
 
 from __future__ import annotations
