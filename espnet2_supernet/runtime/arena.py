@@ -32,11 +32,10 @@ class Arena:
         self._lines = 0
 
     def add(self, array: Array) -> int:
-        """Append an array and return the line on which it begins."""
+        """Append an array, which must not change, and return the line on which it begins."""
         place = self._lines
-        flat = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self._pieces.append(flat)
-        self._lines += -(-len(flat) // LINE)
+        self._pieces.append(array)
+        self._lines += -(-array.nbytes // LINE)
         return place
 
     def add_matrix(self, matrix: BlockMatrix) -> tuple[int, int]:
@@ -70,8 +69,9 @@ class Arena:
         whole = whole[first : first + self._lines * LINE]
         place = 0
         for piece in self._pieces:
-            whole[place : place + len(piece)] = piece
-            place += -(-len(piece) // LINE) * LINE
+            flat = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
+            whole[place : place + len(flat)] = flat
+            place += -(-len(flat) // LINE) * LINE
         return whole
 
 

@@ -110,6 +110,20 @@ def test_int8_steps_are_near_the_stream(kind, block):
     assert np.linalg.norm(got - wanted) < 0.03 * np.linalg.norm(wanted)
 
 
+def test_a_day_into_a_stream_positions_are_as_exact():
+    encoder, description = build("transformer", 32, 2, 64, 8, 16, 2)
+    past = 8 * 270_000  # a day of frames of 40 ms
+    x = np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)
+    state = encoder.init_state(Context(8, 16, 2))
+    state.frames, state.num_past = torch.from_numpy(x)[None], past
+    wanted = encoder._stream_chunks(state, True)[0][0].detach().numpy()
+    step = EncoderStep(description, arrays(encoder))
+    memory = step.init_state()
+    memory.past = past
+    got = [step.step(x[i : i + 10], len(x[i : i + 10]), memory) for i in range(0, 40, 8)]
+    np.testing.assert_allclose(np.concatenate(got), wanted, atol=1e-4)
+
+
 def test_streams_do_not_disturb_each_other():
     encoder, description = build("conformer", 32, 2, 64, 8, 16, 2)
     step = EncoderStep(description, arrays(encoder))
