@@ -1,18 +1,16 @@
 """A bundle: one streaming subnet as a folder that needs neither torch nor ESPnet.
 
     bundle.json     what it is, see ``description``
-    weights.npz     all numbers; block-compressed matrices as five arrays each
+    weights.npz     all numbers; block-compressed matrices as five arrays each, see ``weights_file``
     SHA256SUMS      digests of the other files; ``sha256sum -c SHA256SUMS`` checks them, too
 
-npz and not safetensors: numpy reads and writes it alone, and without pickle it is data only (our
-choice). Arrays are not deflated, so that a bundle loads at the speed of the disk.
+npz and not safetensors: numpy reads it alone, and without pickle it is data only (our choice).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from espnet2_supernet.errors import CheckpointError
 from espnet2_supernet.runtime.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.description import Description, check_format
+from espnet2_supernet.runtime.weights_file import read_arrays, write_arrays
 
 Array = np.ndarray
 Weights = dict[str, Any]  # arrays, and BlockMatrix for what is block-compressed
@@ -67,7 +66,7 @@ def write_bundle(
             arrays |= {f"{name}{_SEPARATOR}{key}": one for key, one in value.arrays().items()}
         else:
             arrays[name] = value
-    _write_arrays(folder / WEIGHTS, arrays)
+    write_arrays(folder / WEIGHTS, arrays)
     texts = {DESCRIPTION: bundle.description.to_dict(), **(records or {})}
     for name, content in texts.items():
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -105,15 +104,6 @@ def read_bundle(folder: str | Path, allow_untrained: bool = False) -> Bundle:
             "Allow untrained subnets to use it nevertheless"
         )
     return Bundle(description, _read_weights(folder / WEIGHTS))
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write an npz; unlike ``np.savez``, any name will do, and equal arrays make equal bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
-            with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _read_description(folder: Path) -> Any:
@@ -171,19 +161,14 @@ def file_digest(path: Path) -> str:
 
 
 def _read_weights(path: Path) -> Weights:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
     weights: Weights = {}
     matrices: dict[str, dict[str, Array]] = {}
-    for key, array in arrays.items():
+    for key, array in read_arrays(path).items():
         name, _, part = key.rpartition(_SEPARATOR)
         if name:
             matrices.setdefault(name, {})[part] = array
         else:
-            weights[part] = array.astype(np.float32) if array.dtype == np.float16 else array
+            weights[part] = array
     for name, parts in matrices.items():
         try:
             weights[name] = BlockMatrix.from_arrays(parts)
