@@ -172,6 +172,35 @@ def align_all(rows: Sequence[Any], utterances: Sequence[Utterance]) -> list[list
     return []
 
 
+def measure_all(args: Namespace, core: int | None) -> dict[str, Any]:
+    """Load everything and measure it.
+
+    Args:
+        args: Parsed options.
+        core: Core that this process runs on.
+
+    Returns:
+        The content of ``latency.json`` as far as it comes from measuring.
+
+    Raises:
+        SupernetError: If a model or the data cannot be used.
+    """
+    from espnet2_supernet.measure.run import Plan, load_rows, measure
+
+    rows, missing = load_rows(row_specs(args))
+    if not rows:
+        raise ConfigError("--rows: none of them can be measured here")
+    utterances = read_all(args, rows[0][1].info.fs)
+    aligned = align_all(rows, utterances) if args.text else []
+    if args.text and not aligned:
+        reason = "no full-context model with a CTC head among --models"
+        print(f"token emission delay is not measured: {reason}", file=sys.stderr)
+    plan = Plan(args.repeats, core, args.memory_utts)
+    result = measure(rows, utterances, plan, aligned or None)
+    result["rows"] += missing
+    return result
+
+
 def main(cmd: Sequence[str] | None = None) -> None:
     """Measure.
 
@@ -191,22 +220,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
     quiet()
     import torch
 
-    from espnet2_supernet.measure.machine import quiet_core
-    from espnet2_supernet.measure.run import Plan, load_rows, measure
+    from espnet2_supernet.measure.machine import pinned, quiet_core
 
     torch.set_num_threads(1)
-    rows, missing = load_rows(row_specs(args))
-    if not rows:
-        raise ConfigError("--rows: none of them can be measured here")
-    utterances = read_all(args, rows[0][1].info.fs)
-    aligned = align_all(rows, utterances) if args.text else []
-    if args.text and not aligned:
-        reason = "no full-context model with a CTC head among --models"
-        print(f"token emission delay is not measured: {reason}", file=sys.stderr)
     core = quiet_core() if args.core is None else args.core
-    plan = Plan(args.repeats, core, args.memory_utts)
-    result = measure(rows, utterances, plan, aligned or None)
-    result["rows"] += missing
+    with pinned(core):  # from the start: some libraries start their threads when they load a model
+        result = measure_all(args, core)
     result |= {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "command": f"python -m espnet2_supernet.bin.latency {shlex.join(arguments)}",

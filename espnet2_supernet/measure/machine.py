@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from espnet2_supernet.errors import ConfigError
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,12 +57,19 @@ def pinned(core: int | None) -> Iterator[None]:
 
     Args:
         core: Number of the core; None leaves the choice to the system.
+
+    Raises:
+        ConfigError: If this process may not use the core.
     """
     if core is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        usable = ", ".join(map(str, sorted(before)))
+        raise ConfigError(f"core {core}: this process may use {usable}") from error
     try:
         yield
     finally:

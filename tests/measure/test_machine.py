@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.measure.machine import (
     ForeignLoad,
     cpu_name,
@@ -29,6 +30,8 @@ def test_pinning_ends_with_the_block():
     with pinned(core):
         assert os.sched_getaffinity(0) == {core}
     assert os.sched_getaffinity(0) == before
+    with pytest.raises(ConfigError, match="core 9999: this process may use"), pinned(9999):
+        pass
     with pinned(None):
         assert os.sched_getaffinity(0) == before
 
