@@ -64,7 +64,7 @@ class Arena:
 
     def build(self) -> Array:
         """Return all pieces as bytes, aligned to lines."""
-        whole = np.zeros(self._lines * LINE + LINE, np.uint8)
+        whole: Array = np.zeros(self._lines * LINE + LINE, np.uint8)
         first = -whole.ctypes.data % LINE
         whole = whole[first : first + self._lines * LINE]
         place = 0
@@ -91,7 +91,7 @@ def _words(matrix: BlockMatrix) -> tuple[Array, Array, Array]:
         words = matrix.values.view(np.int32)[..., 0]
         return words, matrix.indices, matrix.starts
     words = matrix.values.swapaxes(1, 2).reshape(-1, r)
-    columns = (matrix.indices[:, None].astype(np.int64) * c + np.arange(c)).reshape(-1)
+    columns: Array = (matrix.indices[:, None].astype(np.int64) * c + np.arange(c)).reshape(-1)
     starts = matrix.starts * c
     inside = columns < matrix.columns
     if not inside.all():  # blocks that hang over
