@@ -17,13 +17,18 @@ from espnet2_supernet.errors import ConfigError, check_keys
 if TYPE_CHECKING:
     from espnet2_supernet.decode.speech2text import Speech2Text
 
+SEARCH_OPTIONS = ("search", "beam_size", "use", "lm_weight", "length_bonus", "max_symbols")
 
-def make_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+
+def make_parser(
+    module: str, description: str | None, searches: bool = True
+) -> argparse.ArgumentParser:
     """Return a parser with the options of model, subnet and search.
 
     Args:
         module: Name of the command.
         description: What ``--help`` says.
+        searches: Whether the command searches hypotheses; else it gets no such options.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m espnet2_supernet.bin.{module}",
@@ -47,7 +52,9 @@ def make_parser(module: str, description: str | None) -> argparse.ArgumentParser
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     _add_model_options(parser.add_argument_group("model"))
     _add_subnet_options(parser.add_argument_group("subnet"))
-    _add_search_options(parser.add_argument_group("search"))
+    if searches:
+        _add_text_options(parser.add_argument_group("text"))
+        _add_search_options(parser.add_argument_group("search"))
     return parser
 
 
@@ -55,6 +62,9 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--asr_train_config", type=Path, help="default: beside the model file")
     group.add_argument("--asr_model_file", type=Path, help="weights, e.g. valid.loss.ave.pth")
     group.add_argument("--model_tag", help="folder of a packed model, instead of the two files")
+
+
+def _add_text_options(group: Any) -> None:
     group.add_argument("--lm_train_config", type=Path, help="of a recurrent ESPnet LM")
     group.add_argument("--lm_file", type=Path)
     group.add_argument("--token_type", help="default: as trained")
@@ -182,8 +192,9 @@ def load_speech2text(args: Namespace, subnet: str | None = None, nbest: int = 1)
         config = args.asr_train_config or args.asr_model_file.parent / "config.yaml"
         files = {"asr_train_config": config, "asr_model_file": args.asr_model_file}
     for name in ("lm_train_config", "lm_file", "token_type", "bpemodel"):
-        if getattr(args, name) is not None:
+        if getattr(args, name, None) is not None:
             files[name] = getattr(args, name)
+    options = {name: getattr(args, name) for name in SEARCH_OPTIONS if hasattr(args, name)}
     return Speech2Text(
         **files,
         subnet=subnet or args.subnet,
@@ -191,11 +202,6 @@ def load_speech2text(args: Namespace, subnet: str | None = None, nbest: int = 1)
         allow_untrained=args.allow_untrained,
         device="cuda" if args.ngpu else "cpu",
         dtype=args.dtype,
-        search=args.search,
-        beam_size=args.beam_size,
-        use=args.use,
         nbest=nbest,
-        lm_weight=args.lm_weight,
-        length_bonus=args.length_bonus,
-        max_symbols=args.max_symbols,
+        **options,
     )
