@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import dropout
 from espnet2_supernet.encoder.rotary import rotary_tables, rotate
-from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
 
@@ -72,14 +71,14 @@ class ChunkAttention(nn.Module):
         attn_mask = layout.key_mask()[:, None].expand(-1, self.heads, -1, -1)
         out = attend(
             query.flatten(0, 2),
-            windows(key, past[0], layout.chunk_size).flatten(0, 2),
-            windows(value, past[1], layout.chunk_size).flatten(0, 2),
+            layout.keys(key, past[0]).flatten(0, 2),
+            layout.keys(value, past[1]).flatten(0, 2),
             attn_mask.flatten(0, 2),
             self.dropout_rate if self.training else 0.0,
         )
         out = out.view(batch, self.heads, num_chunks, span, -1).permute(0, 2, 3, 1, 4)
-        next_key = last_frames(key, past[0], layout.chunk_size)
-        next_value = last_frames(value, past[1], layout.chunk_size)
+        next_key = layout.last_frames(key, past[0])
+        next_value = layout.last_frames(value, past[1])
         return self.linear_out(out.flatten(3)), (next_key, next_value)
 
     def _split_heads(self, x: Tensor) -> Tensor:

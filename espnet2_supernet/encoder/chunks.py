@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.supernet.context import Context
 
 
@@ -89,3 +90,23 @@ class ChunkLayout:
         exists = (self.positions()[:, :1] + left >= 0).expand(batch, -1, -1)
         own = self.valid | ~self.valid.any(-1, keepdim=True)
         return torch.cat([exists, own], dim=-1)
+
+    def keys(self, chunks: Tensor, past: Tensor) -> Tensor:
+        """Put the frames of the left context before each chunk.
+
+        Args:
+            chunks: ``(B, H, K, S, d)``.
+            past: Of the L frames before the first chunk ``(B, H, L, d)``.
+
+        Returns:
+            ``(B, H, K, L + S, d)``.
+        """
+        return windows(chunks, past, self.chunk_size)
+
+    def window(self, chunks: Tensor, past: Tensor, after: int = 0) -> Tensor:
+        """Put the frames before each chunk in front of it; see :func:`windows`."""
+        return windows(chunks, past, self.chunk_size, after)
+
+    def last_frames(self, chunks: Tensor, past: Tensor) -> Tensor:
+        """The past of the chunk that would follow, as long as ``past``: ``(B, ..., n, D)``."""
+        return last_frames(chunks, past, self.chunk_size)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.depthwise import depthwise_conv
-from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
@@ -52,7 +51,7 @@ class ChunkConvolution(nn.Module):
         """
         x = F.glu(self.pointwise_in(x), dim=-1)
         x = x.masked_fill(~layout.valid[..., None], 0.0)
-        window = windows(x, past, layout.chunk_size, after=self.reach)
+        window = layout.window(x, past, after=self.reach)
         out = depthwise_conv(window.flatten(0, 1), self.depthwise.weight, self.depthwise.bias)
         out = F.silu(self.norm(out.unflatten(0, x.shape[:2])))
-        return self.pointwise_out(out), last_frames(x, past, layout.chunk_size)
+        return self.pointwise_out(out), layout.last_frames(x, past)

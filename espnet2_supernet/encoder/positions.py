@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.block import BlockState, EncoderBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import Dropout
-from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
@@ -89,7 +88,7 @@ class ConvolutionalPositions(EncoderBlock):
     ) -> tuple[Tensor, BlockState]:
         """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
         x = x.masked_fill(~layout.valid[..., None], 0.0)
-        window = windows(x, state.conv, layout.chunk_size, after=self.ahead)
+        window = layout.window(x, state.conv, after=self.ahead)
         places = F.gelu(self.conv(window.flatten(0, 1)).unflatten(0, x.shape[:2]))
-        past = last_frames(x, state.conv, layout.chunk_size)
+        past = layout.last_frames(x, state.conv)
         return self.dropout(self.norm(x + places)), BlockState(state.key, state.value, past)
