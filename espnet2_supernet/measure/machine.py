@@ -76,6 +76,18 @@ def pinned(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@contextmanager
+def single_threaded_libraries() -> Iterator[None]:
+    """Keep the thread pools of libraries that are loaded (BLAS, OpenMP) at one thread.
+
+    Their idle threads wait in busy loops on other cores, which counts as CPU time of every row.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
+
+
 @dataclass
 class ForeignLoad:
     """How busy others kept a core, in shares of its time, one number for each interval.

@@ -15,7 +15,13 @@ from espnet2_supernet.measure import summary
 from espnet2_supernet.measure.emission import AlignedToken
 from espnet2_supernet.measure.engines import Engine
 from espnet2_supernet.measure.interleave import Record, run_interleaved
-from espnet2_supernet.measure.machine import ForeignLoad, cpu_features, cpu_name, pinned
+from espnet2_supernet.measure.machine import (
+    ForeignLoad,
+    cpu_features,
+    cpu_name,
+    pinned,
+    single_threaded_libraries,
+)
 from espnet2_supernet.measure.memory import peak_memory
 from espnet2_supernet.measure.rows import NotMeasured, RowSpec, build
 
@@ -105,7 +111,7 @@ def measure(
         raise DataError("nothing to measure: no utterance holds any sound")
     engines = [engine for _, engine in rows]
     waves = {one.key: one.samples for one in utterances}
-    with pinned(plan.core):
+    with pinned(plan.core), single_threaded_libraries():
         load = ForeignLoad(plan.core)
 
         def pass_done(number: int) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from espnet2_supernet.runtime.row_products import RowMatrix
+
 Array = np.ndarray
 LOG_FLOOR = 1e-8  # as in features/log_mel.py, which cannot be imported here
 
@@ -20,23 +22,23 @@ class LogMel:
 
     Attributes:
         window: Analysis window (win_length,), float32.
-        filters: Mel filters (n_fft // 2 + 1, F), float32.
+        filters: Mel filters (F, n_fft // 2 + 1), float32.
         hop_length: Shift of the window in samples.
     """
 
     window: Array
-    filters: Array
+    filters: RowMatrix
     hop_length: int
 
     @property
     def n_fft(self) -> int:
         """FFT size in samples."""
-        return 2 * (len(self.filters) - 1)
+        return 2 * (self.filters.ins - 1)
 
     @property
     def size(self) -> int:
         """Number of features F."""
-        return self.filters.shape[1]
+        return self.filters.outs
 
     def frames(self, samples: Array) -> Array:
         """Features of all whole windows in ``samples (N,)``, N >= win_length: ``(T, F)``."""
@@ -45,7 +47,7 @@ class LogMel:
         spectrum = np.fft.rfft(windows, n=self.n_fft)  # float32 stays float32 from numpy 2.0 on
         power = np.square(spectrum.real, dtype=np.float32)
         power += np.square(spectrum.imag, dtype=np.float32)
-        feats = power @ self.filters
+        feats = self.filters(power)
         np.maximum(feats, LOG_FLOOR, out=feats)
         return np.log(feats, out=feats)
 

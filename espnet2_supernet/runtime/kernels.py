@@ -37,6 +37,8 @@ _SOURCES = (
     "frame_tiles.py",
     "kernels.py",
     "layout_tiles.py",
+    "row_products.py",
+    "row_tiles.py",
     "vector_math.py",
     "vectors.py",
 )

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from espnet2_supernet.runtime.row_products import RowMatrix
+
 Array = np.ndarray
 Weights = Mapping[str, Array]
 MAX_TABLE_BYTES = 8 << 20
@@ -19,35 +21,14 @@ def log_softmax(logits: Array) -> Array:
     return logits
 
 
-class Linear:
-    """Affine map ``x W^T + b``.
+def linear(weights: Weights, name: str) -> RowMatrix:
+    """Return the affine map ``x W^T + b`` of a layer.
 
     Args:
         weights: ``<name>.weight`` (outs, ins) and, if there is one, ``<name>.bias`` (outs,).
         name: Prefix of the keys.
     """
-
-    def __init__(self, weights: Weights, name: str) -> None:
-        """Keep the arrays."""
-        self._weight = weights[f"{name}.weight"].T
-        self._bias = weights.get(f"{name}.bias")
-
-    @property
-    def ins(self) -> int:
-        """Number of inputs."""
-        return self._weight.shape[0]
-
-    @property
-    def outs(self) -> int:
-        """Number of outputs."""
-        return self._weight.shape[1]
-
-    def __call__(self, x: Array) -> Array:
-        """Map ``(n, ins)`` to ``(n, outs)``."""
-        out = x @ self._weight
-        if self._bias is not None:
-            out += self._bias
-        return out
+    return RowMatrix(weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
 class CTCHead:
@@ -59,7 +40,7 @@ class CTCHead:
 
     def __init__(self, weights: Weights) -> None:
         """Keep the arrays."""
-        self._linear = Linear(weights, "ctc.ctc_lo")
+        self._linear = linear(weights, "ctc.ctc_lo")
 
     def __call__(self, frames: Array) -> Array:
         """Map ``(n, D)`` to natural log-probabilities ``(n, V)``."""
@@ -151,9 +132,9 @@ class TransducerHead:
         """Keep the arrays."""
         self.blank_id = blank_id
         self._predictor = predictor
-        self._enc = Linear(weights, "joint_network.lin_enc")
-        self._dec = Linear(weights, "joint_network.lin_dec")
-        self._out = Linear(weights, "joint_network.lin_out")
+        self._enc = linear(weights, "joint_network.lin_enc")
+        self._dec = linear(weights, "joint_network.lin_dec")
+        self._out = linear(weights, "joint_network.lin_out")
 
     def project(self, frames: Array) -> Array:
         """Map encoder outputs ``(n, D)`` to the joint space ``(n, J)``."""
@@ -178,10 +159,9 @@ class TransducerHead:
         return log_softmax(self._out(np.tanh(enc + pred)))
 
 
-def _recurrent(weights: Weights, name: str, part: str) -> Linear:
+def _recurrent(weights: Weights, name: str, part: str) -> RowMatrix:
     """One of the two products of a recurrent layer, ``ih`` or ``hh``."""
-    parts = {key: weights[f"{name}{key}_{part}_l0"] for key in ("weight", "bias")}
-    return Linear({f"{part}.{key}": value for key, value in parts.items()}, part)
+    return RowMatrix(*(weights[f"{name}{key}_{part}_l0"] for key in ("weight", "bias")))
 
 
 def _lstm(given: Array, held: Array, old: Array, new: Array) -> None:

@@ -30,6 +30,7 @@ from espnet2_supernet.runtime.outputs import (
     TransducerHead,
 )
 from espnet2_supernet.runtime.result import StreamingResult
+from espnet2_supernet.runtime.row_products import RowMatrix
 from espnet2_supernet.runtime.search.build import choose_output, ctc_search, rnnt_search
 from espnet2_supernet.runtime.search.interfaces import Search
 from espnet2_supernet.runtime.search.options import SearchOptions
@@ -147,7 +148,7 @@ def _dense(weights: Weights) -> Weights:
 
 def _features(description: Description, weights: Weights) -> tuple[LogMel, GlobalMVN]:
     settings = description.features
-    filters = np.ascontiguousarray(weights["features.filters"].T)
+    filters = RowMatrix(weights["features.filters"])
     log_mel = LogMel(weights["features.window"], filters, settings.hop_length)
     sizes = (len(log_mel.window), log_mel.n_fft, log_mel.size)
     if sizes != (settings.win_length, settings.n_fft, settings.n_mels):

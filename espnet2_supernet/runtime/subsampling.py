@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from espnet2_supernet.runtime.row_products import RowMatrix
+
 Array = np.ndarray
 Weights = Mapping[str, Array]
 STRIDE = 2  # of both convolutions
@@ -36,8 +38,8 @@ class StackSubsampling:
 
     def __init__(self, weights: Weights, size: int) -> None:
         """Keep the matrix."""
-        self._weight = weights["linear.weight"].T
-        self.factor = size // self._weight.shape[1]
+        self._linear = RowMatrix(weights["linear.weight"])
+        self.factor = size // self._linear.outs
 
     def init_state(self) -> list[Array]:
         """Nothing to remember: an empty list."""
@@ -45,7 +47,7 @@ class StackSubsampling:
 
     def __call__(self, feats: Array, state: list[Array]) -> tuple[Array, list[Array]]:
         """Map features ``(factor * n, F)`` to frames ``(n, D)``."""
-        frames = feats @ self._weight
+        frames = self._linear(feats)
         return frames.reshape(-1, self.factor * frames.shape[1]), state
 
 
@@ -69,15 +71,13 @@ class Conv2dSubsampling:
             weight = weights[f"{name}.weight"]
             outs, channels = weight.shape[:2]
             # (C_out, C_in, 3, 3) to the order of a window: time, frequency, channel
-            matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, outs))
-            self._convolutions.append((matrix, weights[f"{name}.bias"]))
+            matrix = weight.transpose(0, 2, 3, 1).reshape(outs, -1)
+            self._convolutions.append(RowMatrix(matrix, weights[f"{name}.bias"]))
             self._shapes.append((1, bands, channels))
             bands = (bands - 1) // STRIDE
         linear = weights["linear.weight"]
-        by_channel = linear.reshape(len(linear), -1, bands)
-        by_band = by_channel.transpose(2, 1, 0).reshape(-1, len(linear))
-        self._linear = np.ascontiguousarray(by_band)
-        self._bias = weights["linear.bias"]
+        by_band = linear.reshape(len(linear), -1, bands).swapaxes(1, 2).reshape(len(linear), -1)
+        self._linear = RowMatrix(by_band, weights["linear.bias"])
 
     def init_state(self) -> list[Array]:
         """The last input frame of each convolution, zeros before the first: (1, bands, C)."""
@@ -86,14 +86,13 @@ class Conv2dSubsampling:
     def __call__(self, feats: Array, state: list[Array]) -> tuple[Array, list[Array]]:
         """Map features ``(4 n, F)`` to frames ``(n, D)``; also return the next state."""
         x, next_state = feats[:, :, None], []
-        for (matrix, bias), last in zip(self._convolutions, state, strict=True):
+        for convolution, last in zip(self._convolutions, state, strict=True):
             x = np.concatenate([last, x])
             next_state.append(x[-1:].copy())
             windows = _windows(x)
-            out = windows.reshape(-1, windows.shape[2]) @ matrix  # one product, not one per frame
-            out += bias
+            out = convolution(windows.reshape(-1, windows.shape[2]))
             x = silu(out).reshape(*windows.shape[:2], -1)
-        return x.reshape(len(x), -1) @ self._linear + self._bias, next_state
+        return self._linear(x.reshape(len(x), -1)), next_state
 
 
 def _windows(x: Array) -> Array:

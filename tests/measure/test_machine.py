@@ -1,6 +1,7 @@
 """The machine as Linux shows it."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -52,3 +53,21 @@ def test_peak_memory_is_that_of_this_process():
     block = bytearray(64 << 20)
     block[::4096] = b"x" * len(block[::4096])
     assert peak_memory_bytes() >= max(before, 64 << 20)
+
+
+def test_libraries_have_one_thread_meanwhile():
+    code = (
+        "import numpy, threadpoolctl\n"
+        "from espnet2_supernet.measure.machine import single_threaded_libraries\n"
+        "def threads():\n"
+        "    return [pool['num_threads'] for pool in threadpoolctl.threadpool_info()]\n"
+        "before = threads()\n"
+        "with single_threaded_libraries():\n"
+        "    print(*threads())\n"
+        "assert threads() == before and before\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert set(done.stdout.split()) == {"1"}, done.stderr

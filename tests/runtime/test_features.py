@@ -7,11 +7,13 @@ import torch
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.runtime.features import GlobalMVN, LogMel, StreamingLogMel
+from espnet2_supernet.runtime.row_products import RowMatrix
 from espnet2_supernet.runtime.subsampling import Conv2dSubsampling, StackSubsampling
 
 
 def log_mel(frontend):
-    return LogMel(frontend.window.numpy(), frontend.filters.numpy(), frontend.hop_length)
+    filters = RowMatrix(frontend.filters.numpy().T)
+    return LogMel(frontend.window.numpy(), filters, frontend.hop_length)
 
 
 def numpy_weights(module):
