@@ -20,6 +20,7 @@ def _entries() -> list[tuple[object, str, type]]:
         SupernetTransformerEncoder,
         SupernetWav2Vec2Encoder,
     )
+    from espnet2_supernet.encrl.model import SupernetEncRLModel
     from espnet2_supernet.features.log_mel import LogMelFrontend
     from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 
@@ -30,11 +31,12 @@ def _entries() -> list[tuple[object, str, type]]:
         (asr.frontend_choices, "log_mel", LogMelFrontend),
         (asr.frontend_choices, "waveform_conv", WaveformConvFrontend),
         (asr.model_choices, "supernet", SupernetASRModel),
+        (asr.model_choices, "encrl", SupernetEncRLModel),
     ]
 
 
 def register() -> None:
-    """Register our encoders, front-end and model with ESPnet's ASR task (idempotent).
+    """Register our encoders, front-ends and models with ESPnet's ASR task (idempotent).
 
     Raises:
         RuntimeError: If a name of ours is already taken by a foreign class.

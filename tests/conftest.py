@@ -114,10 +114,28 @@ class TinyCorpus:
         }
         return {**config, **changes}
 
+    def encrl_config(self, teacher: Path, **changes) -> dict:
+        """Return a configuration of a student of one block, without text."""
+        config = self.config()
+        for name in ("train", "valid"):
+            del config[f"{name}_data_path_and_name_and_type"][1]
+        config |= {
+            "encoder_conf": config["encoder_conf"] | {"num_blocks": 1},
+            "teacher_model_file": str(teacher / "valid.loss.ave.pth"),
+            "batch_size": 3,
+        }
+        return {**config, **changes}
+
     def write_ssl_config(self, path: Path, **changes) -> Path:
         """Write :meth:`ssl_config` as YAML."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(self.ssl_config(**changes), sort_keys=False))
+        return path
+
+    def write_encrl_config(self, path: Path, teacher: Path, **changes) -> Path:
+        """Write :meth:`encrl_config` as YAML."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.encrl_config(teacher, **changes), sort_keys=False))
         return path
 
     def write_config(self, path: Path, **changes) -> Path:
@@ -176,6 +194,20 @@ def pretrained(tiny_corpus, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("pretrained") / "exp"
     config = tiny_corpus.write_ssl_config(out.parent / "train_ssl.yaml")
     ssl_train.main(["--config", str(config), "--output_dir", str(out)])
+    return out
+
+
+@pytest.fixture(scope="session")
+def student(tiny_corpus, trained, tmp_path_factory) -> Path:
+    """The folder of a student of one block that has copied :func:`trained` for 4 epochs."""
+    import torch
+
+    from espnet2_supernet.bin import encrl_train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("student") / "exp"
+    config = tiny_corpus.write_encrl_config(out.parent / "train_encrl.yaml", trained)
+    encrl_train.main(["--config", str(config), "--output_dir", str(out)])
     return out
 
 

@@ -32,6 +32,11 @@ class JointStep:
     stats: dict[str, Any] = field(default_factory=dict)
     teacher_log_probs: Tensor | None = None
 
+    def note(self, name: str, value: Tensor) -> Tensor:
+        """Keep a scalar as statistic, without gradient, and return it as it is."""
+        self.stats[name] = value.detach()
+        return value
+
     def ctc_loss(self, name: str, log_probs: Tensor) -> Tensor:
         """CTC loss of a subnet with ``log_probs (B, T, V)``, mean over utterances.
 
@@ -45,15 +50,13 @@ class JointStep:
             reduction="none",
             zero_infinity=True,
         )
-        self.stats[f"loss_ctc_{name}"] = losses.mean().detach()
-        return losses.mean()
+        return self.note(f"loss_ctc_{name}", losses.mean())
 
     def distillation_loss(self, name: str, log_probs: Tensor) -> Tensor:
         """In-place distillation from the teacher, which ran before; mean over utterances."""
         assert self.teacher_log_probs is not None
         divergence = ctc_distillation(self.teacher_log_probs, log_probs, self.lengths).mean()
-        self.stats[f"loss_distill_{name}"] = divergence.detach()
-        return divergence
+        return self.note(f"loss_distill_{name}", divergence)
 
     def note_error_rates(self, name: str, log_probs: Tensor, token_list: list[str]) -> None:
         """Error rates of the greedy CTC path, for the log and for model selection."""

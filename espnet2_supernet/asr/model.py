@@ -220,22 +220,25 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         """Weighted loss of one subnet, a scalar; notes its parts in ``step``."""
         seen = views.view_of(frames, step.views, context)
         with self.supernet.active_subnet(subnet.name):
-            enc, lengths = self.encoder.encode_frames(seen, step.lengths, context)
+            enc, _ = self.encoder.encode_frames(seen, step.lengths, context)
+        loss = self._loss_of(step, subnet.name, enc, predicted)
+        return weight * step.note(f"loss_{subnet.name}", loss)
+
+    def _loss_of(self, step: JointStep, name: str, enc: Tensor, predicted: Tensor | None) -> Tensor:
+        """Loss of encoder outputs ``(B, T, D)``, a scalar; notes its parts in ``step``."""
         loss = enc.new_zeros(())
         if self.ctc is not None:
             dropped = functional.dropout(enc, self.ctc.dropout_rate, self.training)
             log_probs = self.ctc.log_softmax(dropped)
-            loss = loss + self.ctc_weight * step.ctc_loss(subnet.name, log_probs)
-            loss = loss + self._distillation(step, subnet.name, log_probs)
+            loss = loss + self.ctc_weight * step.ctc_loss(name, log_probs)
+            loss = loss + self._distillation(step, name, log_probs)
             if not self.training:
-                step.note_error_rates(subnet.name, log_probs, self.token_list)
+                step.note_error_rates(name, log_probs, self.token_list)
         if self.joint_network is not None and predicted is not None:
-            args = (self.joint_network, enc, lengths, predicted, step.text, step.text_lengths)
+            args = (self.joint_network, enc, step.lengths, predicted, step.text, step.text_lengths)
             rnnt = transducer_loss(*args, self.blank_id, self.max_lattice_cells).mean()
-            step.stats[f"loss_rnnt_{subnet.name}"] = rnnt.detach()
-            loss = loss + (1 - self.ctc_weight) * rnnt
-        step.stats[f"loss_{subnet.name}"] = loss.detach()
-        return weight * loss
+            loss = loss + (1 - self.ctc_weight) * step.note(f"loss_rnnt_{name}", rnnt)
+        return loss
 
     def _distillation(self, step: JointStep, name: str, log_probs: Tensor) -> Tensor | float:
         weight = self.supernet_config.distillation.weight

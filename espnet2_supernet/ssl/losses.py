@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
 
 from espnet2_supernet.ssl.plan import Plan
 from espnet2_supernet.ssl.quantizer import Quantized
+from espnet2_supernet.supernet.ranks import sum_over_ranks
 
 
 def contrastive_loss(
@@ -98,27 +98,6 @@ class BatchTerms:
         diversity = (groups * entries - perplexity.sum()) / (groups * entries)
         penalty = sums[-3] / sums[-1].clamp(min=1)
         return cls(diversity, penalty, _perplexity(codes).detach(), perplexity.detach())
-
-
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """Add a tensor up over all ranks, with gradients; the tensor itself in one process."""
-    if not distributed.is_available() or not distributed.is_initialized():
-        return values
-    return _SumOverRanks.apply(values)
-
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        distributed.all_reduce(total)
-        return total
 
 
 def _perplexity(probs: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from espnet2_supernet.tasks import loading, transfer, validation
 from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics, resumes
 from espnet2_supernet.train.trainer import MASKS_ARE_FINAL
 
+SUPERNET_MODELS = ("supernet", "encrl")
+
 register()  # at import: a worker that ESPnet spawns imports this module and nothing else
 
 
@@ -102,7 +104,7 @@ class SupernetASRTask(SupernetTask, ASRTask):
             ConfigError: If the configuration cannot be used.
         """
         forget_statistics(args)
-        if args.model == "supernet":
+        if args.model in SUPERNET_MODELS:
             config = validation.merge_supernet_conf(args)
             validation.check_streamable(args, config)
         elif getattr(args, "supernet_conf", None):

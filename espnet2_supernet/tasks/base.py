@@ -108,6 +108,11 @@ class SupernetTask(AbsTask):
         super().print_config(sys.stdout if file is None else file)
 
     @classmethod
+    def needed_data(cls, args: argparse.Namespace) -> tuple[str, ...]:
+        """Return what each data set must have under these options."""
+        return cls.data_names
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train, or collect statistics, in this process; the options are ESPnet's and ours.
 
@@ -115,7 +120,7 @@ class SupernetTask(AbsTask):
             SupernetError: If the configuration, the data or a checkpoint cannot be used.
         """
         validation.check_options(args, cls.statistics)
-        check_training_data(args, cls.data_names)
+        check_training_data(args, cls.needed_data(args))
         with _chosen_kernels(args), checked_sounds(sampling_rate(args)):
             super().main_worker(args)
 

@@ -33,6 +33,8 @@ MODEL_KEYS = (
     "model",
     "model_conf",
     "supernet_conf",
+    "teacher_subnet",
+    "teacher_sha256",
 )
 _LOAD_ERRORS = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError)
 

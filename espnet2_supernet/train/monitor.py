@@ -124,10 +124,9 @@ class EpochMonitor:
             fields = []
             if f"loss_{name}" in valid:
                 fields.append(f"loss {_number(valid[f'loss_{name}'])}")
-            if f"cer_{name}" in valid:
-                fields.append(f"CER {100 * float(valid[f'cer_{name}']):.1f} %")
-            if f"accuracy_{name}" in valid:
-                fields.append(f"accuracy {100 * float(valid[f'accuracy_{name}']):.1f} %")
+            for word, key in (("CER", "cer"), ("accuracy",) * 2, ("agreement",) * 2):
+                if f"{key}_{name}" in valid:
+                    fields.append(f"{word} {100 * float(valid[f'{key}_{name}']):.1f} %")
             if fields:
                 parts.append(f"{name}: {', '.join(fields)}")
         codes = [f"{float(v):.1f}" for k, v in valid.items() if k.startswith("code_perplexity_")]
