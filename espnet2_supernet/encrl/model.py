@@ -230,12 +230,13 @@ class SupernetEncRLModel(SupernetASRModel):
 
     def _distances(self, teacher: Tensor, student: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Frame-level distances that have a weight, from logits ``(B, T, V)``."""
-        log_probs = [functional.log_softmax(one.float(), dim=-1) for one in (teacher, student)]
-        outputs = log_probs if self.settings.outputs == "log_softmax" else [teacher, student]
+        theirs, own = (functional.log_softmax(one.float(), dim=-1) for one in (teacher, student))
+        if self.settings.outputs == "log_softmax":
+            teacher, student = theirs, own
         known = {
-            "mse": lambda: distances.mse(*outputs, lengths),
-            "mae": lambda: distances.mae(*outputs, lengths),
-            "kl": lambda: ctc_distillation(*log_probs, lengths).mean(),
+            "mse": lambda: distances.mse(teacher, student, lengths),
+            "mae": lambda: distances.mae(teacher, student, lengths),
+            "kl": lambda: ctc_distillation(theirs, own, lengths).mean(),
         }
         return {kind: compute() for kind, compute in known.items() if self.settings.has(kind)}
 

@@ -28,8 +28,8 @@ class SupernetASRTask(SupernetTask, ASRTask):
     ``--ssl_masks``, to start from a pre-trained encoder. Unknown keys in any block are errors.
     """
 
-    data_names = ("speech", "text")
-    statistics = ("loss", "loss_ctc", "loss_rnnt", "cer", "wer")
+    data_names: tuple[str, ...] = ("speech", "text")
+    statistics: tuple[str, ...] = ("loss", "loss_ctc", "loss_rnnt", "cer", "wer")
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:

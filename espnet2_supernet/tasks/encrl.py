@@ -24,8 +24,8 @@ class SupernetEncRLTask(SupernetASRTask):
     ``clip``, ``clean_teacher``. What it writes is a recogniser, which ``asr_inference`` decodes.
     """
 
-    data_names = ("speech",)
-    statistics = (
+    data_names: tuple[str, ...] = ("speech",)
+    statistics: tuple[str, ...] = (
         *SupernetASRTask.statistics,
         "loss_mse",
         "loss_mae",
