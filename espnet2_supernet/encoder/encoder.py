@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,33 +12,15 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.block import BlockState, EncoderBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import Dropout
+from espnet2_supernet.encoder.keeper import FrameKeeper
+from espnet2_supernet.encoder.kept import KeptLayout
+from espnet2_supernet.encoder.streaming import EncoderState, init_state, stream
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
 FULL_CONTEXT = Context()
-
-
-@dataclass
-class EncoderState:
-    """Everything a stream remembers; its size does not grow with the stream.
-
-    Attributes:
-        context: Chunk, left and right context in encoder frames.
-        feats: Features not yet subsampled ``(B, < factor, F)``.
-        subsampling: State of the subsampling.
-        frames: Subsampled frames not yet encoded ``(B, < C + R, D)``.
-        blocks: One state for each block.
-        num_past: Frames already encoded.
-    """
-
-    context: Context
-    feats: Tensor
-    subsampling: list[Tensor]
-    frames: Tensor
-    blocks: list[BlockState]
-    num_past: int = 0
 
 
 class SupernetEncoder(AbsEncoder):
@@ -57,12 +38,14 @@ class SupernetEncoder(AbsEncoder):
     Attributes:
         subsampling_factor: Features of each frame.
         normalizes_latents: Whether :meth:`project` normalises what a quantiser reads.
+        knows_times: Whether attention can tell how far apart in the utterance two frames are.
 
     Raises:
         ConfigError: If the subsampling is unknown.
     """
 
     normalizes_latents = False
+    knows_times = True
 
     def __init__(
         self,
@@ -87,7 +70,7 @@ class SupernetEncoder(AbsEncoder):
         self.dropout = Dropout(dropout_rate)
         self.blocks = nn.ModuleList(blocks)
         self.norm = SubnetLayerNorm(output_size) if final_norm else nn.Identity()
-        self._input_size, self._output_size = input_size, output_size
+        self.input_size, self._output_size = input_size, output_size
 
     def output_size(self) -> int:
         """Model dimension D."""
@@ -149,7 +132,12 @@ class SupernetEncoder(AbsEncoder):
         return latents, latents
 
     def encode_frames(
-        self, frames: Tensor, lengths: Tensor, context: Context | None = None
+        self,
+        frames: Tensor,
+        lengths: Tensor,
+        context: Context | None = None,
+        keep: Tensor | None = None,
+        compacted: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Run the blocks of the active subnet over subsampled frames.
 
@@ -157,40 +145,39 @@ class SupernetEncoder(AbsEncoder):
             frames: Result of :meth:`subsample`, ``(B, T', D)``.
             lengths: Their lengths ``(B,)``.
             context: What each frame may see; full context when None.
+            keep: Which frames the blocks see ``(B, T')``, none beyond a length; all when None.
+            compacted: Positions count kept frames only; else they are those in the utterance.
 
         Returns:
-            Frames ``(B, T', D)``, zero beyond each length, and the lengths ``(B,)``.
+            The frames kept ``(B, T'', D)``, zero beyond each length, and the lengths ``(B,)``.
         """
         if frames.size(1) == 0:
             return frames, lengths
         context = context or FULL_CONTEXT
         layout = ChunkLayout.for_context(context, lengths, frames.size(1))
-        states = self._block_states(context, frames.size(0))
-        out, _ = self._encode(frames, layout, states)
+        if keep is not None:
+            layout = KeptLayout.build(context, keep, layout.valid.size(1), compacted)
+            lengths = layout.num_kept
+        states = self.block_states(context, frames.size(0))
+        out, _ = self.encode_chunks(frames, layout, states)
         out = out[:, : frames.size(1)]
         steps = torch.arange(out.size(1), device=out.device)
         return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths
 
-    def init_state(self, context: Context, batch_size: int = 1) -> EncoderState:
+    def init_state(
+        self, context: Context, batch_size: int = 1, keeper: FrameKeeper | None = None
+    ) -> EncoderState:
         """State of a stream before its first sample.
 
         Args:
             context: Chunk, left and right context, in encoder frames.
             batch_size: Streams that advance together.
+            keeper: Decides which frames the blocks see; all when None.
 
         Raises:
             ConfigError: If the context is full: an utterance must end before it can be encoded.
         """
-        if context.is_full:
-            raise ConfigError("a full-context subnet cannot be streamed; choose a streaming subnet")
-        like = next(self.subsampling.parameters())
-        return EncoderState(
-            context,
-            like.new_zeros(batch_size, 0, self._input_size),
-            self.subsampling.init_state(batch_size),
-            like.new_zeros(batch_size, 0, self._output_size),
-            self._block_states(context, batch_size),
-        )
+        return init_state(self, context, batch_size, keeper)
 
     @torch.no_grad()
     def stream(
@@ -204,45 +191,32 @@ class SupernetEncoder(AbsEncoder):
             is_final: No features follow: encode the rest, be it a whole chunk or not.
 
         Returns:
-            Frames ``(B, n', D)`` and the next state.
+            Frames ``(B, n', D)`` and the next state. When frames are dropped, its ``times`` tells
+            where the others were in the utterance, and which streams have fewer than n'.
         """
-        feats = torch.cat([state.feats, feats.to(state.feats)], dim=1)
-        whole = feats.size(1) - feats.size(1) % self.subsampling_factor
-        frames, subsampling = state.frames, state.subsampling
-        if whole:
-            new, subsampling = self.subsampling(feats[:, :whole], subsampling)
-            frames = torch.cat([frames, new], dim=1)
-        rest = EncoderState(
-            state.context, feats[:, whole:], subsampling, frames, state.blocks, state.num_past
-        )
-        return self._stream_chunks(rest, is_final)
+        return stream(self, feats, state, is_final)
 
-    def _stream_chunks(self, state: EncoderState, is_final: bool) -> tuple[Tensor, EncoderState]:
-        chunk, right = state.context.chunk_size or 0, state.context.right_context
-        ready = state.frames.size(1)
-        num_chunks = -(-ready // chunk) if is_final else max(0, (ready - right) // chunk)
-        if num_chunks == 0:
-            return state.frames[:, :0], state
-        used = min(ready, num_chunks * chunk)
-        lengths = torch.full((state.frames.size(0),), ready, device=state.frames.device)
-        layout = ChunkLayout.for_context(state.context, lengths, num_chunks * chunk)
-        layout = layout.after(state.num_past)
-        visible = state.frames[:, : num_chunks * chunk + right]
-        out, blocks = self._encode(visible, layout, state.blocks)
-        state.frames, state.blocks = state.frames[:, used:], blocks
-        state.num_past += used
-        return out[:, :used], state
-
-    def _encode(
+    def encode_chunks(
         self, frames: Tensor, layout: ChunkLayout, states: list[BlockState]
     ) -> tuple[Tensor, list[BlockState]]:
+        """Run the blocks over what a layout makes of frames.
+
+        Args:
+            frames: ``(B, T', D)``.
+            layout: Cuts them into chunks.
+            states: What each block remembers of the frames before.
+
+        Returns:
+            Frames ``(B, K * C, D)``, or those kept, and the states after them.
+        """
         x, next_states = layout.split(frames), []
         for block, state in zip(self.blocks, states, strict=True):
             x, state = block(x, layout, state)
             next_states.append(state)
         return self.norm(layout.join(x)), next_states
 
-    def _block_states(self, context: Context, batch_size: int) -> list[BlockState]:
+    def block_states(self, context: Context, batch_size: int) -> list[BlockState]:
+        """State of every block before the first frame."""
         like = next(self.subsampling.parameters())
         blocks = cast("Iterable[EncoderBlock]", self.blocks)
         return [block.init_state(batch_size, context.left_context, like) for block in blocks]

@@ -78,6 +78,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
     """
 
     normalizes_latents = True
+    knows_times = False  # positions come from a convolution over what the blocks see
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
     @property
     def latent_size(self) -> int:
         """Features F: what is quantised in pre-training is not yet projected."""
-        return self._input_size
+        return self.input_size
 
     def latents(self, feats: Tensor, feat_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The features ``(B, T, F)`` themselves, and their lengths ``(B,)``."""

@@ -42,6 +42,24 @@ def last_frames(chunks: Tensor, past: Tensor, chunk_size: int) -> Tensor:
     return frames[..., frames.size(-2) - width :, :]
 
 
+def take_frames(source: Tensor, index: Tensor) -> Tensor:
+    """Gather frames.
+
+    Args:
+        source: ``(B, ..., M, D)``.
+        index: Numbers of frames of each of the B ``(B, N)``.
+
+    Returns:
+        ``(B, ..., N, D)``.
+    """
+    size, flat = source.size(-2), source.reshape(-1, source.size(-1))
+    starts = torch.arange(flat.size(0) // size, device=index.device) * size
+    starts = starts.view(*source.shape[:-2], 1)
+    index = starts + index.view(len(index), *[1] * (source.dim() - 3), -1)
+    rows = flat.index_select(0, index.flatten())
+    return rows.view(*index.shape, source.size(-1))
+
+
 class _Windows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, chunks: Tensor, past: Tensor, chunk_size: int, after: int) -> Tensor:

@@ -47,7 +47,7 @@ class EncoderGraph(nn.Module):
         self.encoder = encoder
         self.heads = encoder.blocks[0].attention.heads
         self.reach = encoder.blocks[0].reach
-        self.num_features = encoder._input_size
+        self.num_features = encoder.input_size
         self.size = encoder.output_size()
         has_mean = normalize is not None and normalize.norm_means
         has_std = normalize is not None and normalize.norm_vars

@@ -1,0 +1,34 @@
+"""What decides which frames the blocks see."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class FrameKeeper(Protocol):
+    """Decides about frames in their order, each from what was heard until it.
+
+    Attributes:
+        compacted: Positions count kept frames only; else they are those in the utterance.
+    """
+
+    compacted: bool
+
+    def init_state(self, batch_size: int) -> Any:
+        """Return the state before the first frame."""
+        ...
+
+    def decide(self, frames: Tensor, feats: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Decide about the next frames.
+
+        Args:
+            frames: Subsampled frames ``(B, n, D)``.
+            feats: The features they were made of ``(B, n * factor, F)``.
+            state: Result of :meth:`init_state` or of the last call; it is not changed.
+
+        Returns:
+            Which frames to keep ``(B, n)``, True = keep, and the next state.
+        """
+        ...
