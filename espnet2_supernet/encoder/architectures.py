@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.encoder import SupernetEncoder
+from espnet2_supernet.encoder.sizes import PerBlock, per_block
 
 
 class SupernetTransformerEncoder(SupernetEncoder):
@@ -12,33 +13,36 @@ class SupernetTransformerEncoder(SupernetEncoder):
     Args:
         input_size: Feature dimension F.
         output_size: Model dimension D.
-        attention_heads: Heads of each block.
-        linear_units: Inner size of the feed-forward modules.
+        attention_heads: Heads of each block: a number, or a list with one for each block.
+        linear_units: Inner size of the feed-forward modules, likewise.
         num_blocks: Number of blocks.
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
         subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T), ``conv2d``, or ``none``
             for a front-end with frames of the encoder's length.
         subsampling_channels: Channels of ``conv2d``.
+        attention_head_size: Size of a head, even; by default output_size / heads.
     """
 
     def __init__(
         self,
         input_size: int,
         output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 1024,
+        attention_heads: PerBlock = 4,
+        linear_units: PerBlock = 1024,
         num_blocks: int = 12,
         dropout_rate: float = 0.1,
         attention_dropout_rate: float = 0.0,
         subsampling: str = "stack",
         subsampling_channels: int = 32,
+        attention_head_size: int | None = None,
     ) -> None:
+        heads = per_block(attention_heads, num_blocks, "attention_heads")
+        units = per_block(linear_units, num_blocks, "linear_units")
+        rates = (dropout_rate, attention_dropout_rate)
         blocks = [
-            TransformerBlock(
-                output_size, attention_heads, linear_units, dropout_rate, attention_dropout_rate
-            )
-            for _ in range(num_blocks)
+            TransformerBlock(output_size, heads[i], units[i], *rates, attention_head_size)
+            for i in range(num_blocks)
         ]
         super().__init__(
             input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
@@ -51,39 +55,55 @@ class SupernetConformerEncoder(SupernetEncoder):
     Args:
         input_size: Feature dimension F.
         output_size: Model dimension D.
-        attention_heads: Heads of each block.
-        linear_units: Inner size of the feed-forward modules.
+        attention_heads: Heads of each block: a number, or a list with one for each block.
+        linear_units: Inner size of the feed-forward modules, likewise.
         num_blocks: Number of blocks.
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
         cnn_module_kernel: Width of the depthwise kernel in frames, odd.
         subsampling: ``conv2d`` (default), ``stack`` or ``none``.
         subsampling_channels: Channels of ``conv2d``.
+        attention_head_size: Size of a head, even; by default output_size / heads.
+        macaron_linear_units: Inner size of the first feed-forward module of each block; by
+            default as the second's.
+        convolution_channels: Channels of the convolution of each block; by default output_size.
     """
 
     def __init__(
         self,
         input_size: int,
         output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 1024,
+        attention_heads: PerBlock = 4,
+        linear_units: PerBlock = 1024,
         num_blocks: int = 12,
         dropout_rate: float = 0.1,
         attention_dropout_rate: float = 0.0,
         cnn_module_kernel: int = 15,
         subsampling: str = "conv2d",
         subsampling_channels: int = 32,
+        attention_head_size: int | None = None,
+        macaron_linear_units: PerBlock | None = None,
+        convolution_channels: PerBlock | None = None,
     ) -> None:
+        heads = per_block(attention_heads, num_blocks, "attention_heads")
+        units = per_block(linear_units, num_blocks, "linear_units")
+        macaron = macaron_linear_units or units
+        macaron = per_block(macaron, num_blocks, "macaron_linear_units")
+        channels = convolution_channels or output_size
+        channels = per_block(channels, num_blocks, "convolution_channels")
+        rates = (dropout_rate, attention_dropout_rate)
         blocks = [
             ConformerBlock(
                 output_size,
-                attention_heads,
-                linear_units,
-                dropout_rate,
-                attention_dropout_rate,
+                heads[i],
+                units[i],
+                *rates,
                 cnn_module_kernel,
+                attention_head_size,
+                macaron[i],
+                channels[i],
             )
-            for _ in range(num_blocks)
+            for i in range(num_blocks)
         ]
         super().__init__(
             input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate

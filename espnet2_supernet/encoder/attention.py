@@ -11,6 +11,7 @@ from espnet2_supernet.encoder.dropout import dropout
 from espnet2_supernet.encoder.rotary import rotary_tables, rotate
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.units import UnitPart, Units
 
 MAX_SHORT_WINDOW = 256  # keys
 
@@ -20,28 +21,49 @@ class ChunkAttention(nn.Module):
 
     Args:
         size: Model dimension D.
-        heads: Number of attention heads; D / heads must be even.
+        heads: Number H of attention heads; D / H must be even.
         dropout_rate: Dropout of the attention weights.
         rotary: Rotate queries and keys by their positions; else nothing here tells positions.
+        head_size: Size d of a head, even; by default D / H.
+
+    Attributes:
+        head_size: d.
 
     Raises:
-        ConfigError: If the heads do not divide the dimension evenly.
+        ConfigError: If the heads do not divide the dimension evenly, or a head has an odd size.
     """
 
     def __init__(
-        self, size: int, heads: int, dropout_rate: float = 0.0, rotary: bool = True
+        self,
+        size: int,
+        heads: int,
+        dropout_rate: float = 0.0,
+        rotary: bool = True,
+        head_size: int | None = None,
     ) -> None:
         super().__init__()
-        if size % heads or (size // heads) % 2:
+        self.dropout_rate, self.rotary = dropout_rate, rotary
+        self.head_size = head_size or _even_share(size, heads)
+        if self.head_size % 2:
             raise ConfigError(
-                f"encoder_conf: output_size {size} must be an even multiple of "
-                f"attention_heads {heads}"
+                f"encoder_conf.attention_head_size must be even, got {self.head_size}"
             )
-        self.heads, self.dropout_rate, self.rotary = heads, dropout_rate, rotary
-        self.linear_q = MaskedLinear(size, size)
-        self.linear_k = MaskedLinear(size, size)
-        self.linear_v = MaskedLinear(size, size)
-        self.linear_out = MaskedLinear(size, size)
+        inner = heads * self.head_size
+        self.linear_q = MaskedLinear(size, inner)
+        self.linear_k = MaskedLinear(size, inner)
+        self.linear_v = MaskedLinear(size, inner)
+        self.linear_out = MaskedLinear(inner, size)
+
+    @property
+    def heads(self) -> int:
+        """Number of heads H, also after some were cut off."""
+        return self.linear_v.out_features // self.head_size
+
+    def units(self) -> Units:
+        """Heads: rows of the query, key and value projections, columns of the output's."""
+        rows = [UnitPart(f"linear_{x}", "output", self.head_size) for x in "qkv"]
+        columns = UnitPart("linear_out", "input", self.head_size)
+        return Units("attention_heads", self.heads, (*rows, columns))
 
     def forward(
         self, x: Tensor, layout: ChunkLayout, past: tuple[Tensor, Tensor]
@@ -51,17 +73,17 @@ class ChunkAttention(nn.Module):
         Args:
             x: Chunks ``(B, K, S, D)``.
             layout: Their geometry.
-            past: Keys, rotated if they are to be, and values ``(B, H, L, D / H)`` of the L frames
+            past: Keys, rotated if they are to be, and values ``(B, H, L, d)`` of the L frames
                 before the first chunk.
 
         Returns:
             Chunks ``(B, K, S, D)`` and the past of the next call.
         """
-        batch, num_chunks, span, size = x.shape
+        batch, num_chunks, span, _ = x.shape
         query, key = self.linear_q(x), self.linear_k(x)
-        scale = (size // self.heads) ** -0.5  # of the scores, with a rotation for nothing
+        scale = self.head_size**-0.5  # of the scores, with a rotation for nothing
         if self.rotary:
-            cos, sin = rotary_tables(layout.positions(), self.heads, size // self.heads)
+            cos, sin = rotary_tables(layout.positions(), self.heads, self.head_size)
             query = rotate(query, cos * scale, sin * scale, self.heads)
             key = rotate(key, cos, sin, self.heads)
         else:
@@ -82,8 +104,17 @@ class ChunkAttention(nn.Module):
         return self.linear_out(out.flatten(3)), (next_key, next_value)
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        """``(B, K, S, D)`` to ``(B, H, K, S, D / H)``."""
+        """``(B, K, S, H * d)`` to ``(B, H, K, S, d)``."""
         return x.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
+
+
+def _even_share(size: int, heads: int) -> int:
+    """Size of a head when the heads share the model dimension."""
+    if size % heads or (size // heads) % 2:
+        raise ConfigError(
+            f"encoder_conf: output_size {size} must be an even multiple of attention_heads {heads}"
+        )
+    return size // heads
 
 
 def attend(

@@ -13,6 +13,7 @@ from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.convolution import ChunkConvolution
 from espnet2_supernet.encoder.dropout import Dropout
 from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.units import UnitPart, Units
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
 
@@ -21,9 +22,9 @@ class BlockState:
     """What a block remembers of the frames before a chunk.
 
     Attributes:
-        key: Rotated attention keys ``(B, H, L, D / H)``.
-        value: Attention values ``(B, H, L, D / H)``.
-        conv: Inputs of the depthwise kernel ``(B, reach, D)``; reach = 0 without convolution.
+        key: Rotated attention keys ``(B, H, L, d)``.
+        value: Attention values ``(B, H, L, d)``.
+        conv: Inputs of the depthwise kernel ``(B, reach, C)``; reach = 0 without convolution.
     """
 
     key: Tensor
@@ -46,6 +47,11 @@ class FeedForward(nn.Module):
         self.linear_in = MaskedLinear(size, units)
         self.linear_out = MaskedLinear(units, size)
         self.dropout = Dropout(dropout_rate)
+
+    def units(self) -> Units:
+        """Hidden units: a row of the first matrix, a column of the second."""
+        parts = (UnitPart("linear_in", "output"), UnitPart("linear_out", "input"))
+        return Units("linear_units", self.linear_in.out_features, parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., D)`` to ``(..., D)``."""
@@ -81,6 +87,7 @@ class TransformerBlock(EncoderBlock):
         linear_units: Inner size of the feed-forward module.
         dropout_rate: Dropout of each module's output and of the feed-forward units.
         attention_dropout_rate: Dropout of the attention weights.
+        head_size: Size of a head; by default D / heads.
     """
 
     reach = 0
@@ -92,10 +99,11 @@ class TransformerBlock(EncoderBlock):
         linear_units: int,
         dropout_rate: float,
         attention_dropout_rate: float,
+        head_size: int | None = None,
     ) -> None:
         super().__init__()
         self.norm_attention = SubnetLayerNorm(size)
-        self.attention = ChunkAttention(size, heads, attention_dropout_rate)
+        self.attention = ChunkAttention(size, heads, attention_dropout_rate, head_size=head_size)
         self.norm_feed_forward = SubnetLayerNorm(size)
         self.feed_forward = FeedForward(size, linear_units, dropout_rate)
         self.dropout = Dropout(dropout_rate)
@@ -109,11 +117,16 @@ class TransformerBlock(EncoderBlock):
             like: A tensor of the device and type wanted.
 
         Returns:
-            Keys and values ``(B, H, L, D / H)``, convolution input ``(B, reach, D)``.
+            Keys and values ``(B, H, L, d)``, convolution input ``(B, reach, C)``.
         """
-        heads, size = self.attention.heads, self.attention.linear_k.out_features
-        past = like.new_zeros(batch_size, heads, left_context, size // heads)
-        return BlockState(past, past, like.new_zeros(batch_size, self.reach, size))
+        attention = self.attention
+        past = like.new_zeros(batch_size, attention.heads, left_context, attention.head_size)
+        return BlockState(past, past, like.new_zeros(batch_size, self.reach, self.channels))
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the convolution; without one, nothing is stored of them."""
+        return 1
 
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState
@@ -147,10 +160,13 @@ class ConformerBlock(TransformerBlock):
     Args:
         size: Model dimension D.
         heads: Attention heads.
-        linear_units: Inner size of both feed-forward modules.
+        linear_units: Inner size of the second feed-forward module.
         dropout_rate: Dropout of each module's output and of the feed-forward units.
         attention_dropout_rate: Dropout of the attention weights.
         cnn_module_kernel: Width of the depthwise kernel in frames, odd.
+        head_size: Size of a head; by default D / heads.
+        macaron_units: Inner size of the first feed-forward module; by default as the second's.
+        channels: Channels of the depthwise kernel; by default D.
     """
 
     def __init__(
@@ -161,14 +177,22 @@ class ConformerBlock(TransformerBlock):
         dropout_rate: float,
         attention_dropout_rate: float,
         cnn_module_kernel: int,
+        head_size: int | None = None,
+        macaron_units: int | None = None,
+        channels: int | None = None,
     ) -> None:
-        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate)
+        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate, head_size)
         self.norm_macaron = SubnetLayerNorm(size)
-        self.feed_forward_macaron = FeedForward(size, linear_units, dropout_rate)
+        self.feed_forward_macaron = FeedForward(size, macaron_units or linear_units, dropout_rate)
         self.norm_convolution = SubnetLayerNorm(size)
-        self.convolution = ChunkConvolution(size, cnn_module_kernel)
+        self.convolution = ChunkConvolution(size, cnn_module_kernel, channels)
         self.norm_out = SubnetLayerNorm(size)
         self.reach = self.convolution.reach
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the convolution."""
+        return self.convolution.channels
 
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState

@@ -9,6 +9,7 @@ from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.depthwise import depthwise_conv
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.units import UnitPart, Units
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
 
@@ -23,20 +24,37 @@ class ChunkConvolution(nn.Module):
     Args:
         size: Model dimension D.
         kernel_size: Odd number of frames.
+        channels: Channels C of the depthwise kernel; by default D.
 
     Raises:
         ConfigError: If the kernel is even.
     """
 
-    def __init__(self, size: int, kernel_size: int) -> None:
+    def __init__(self, size: int, kernel_size: int, channels: int | None = None) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
             raise ConfigError(f"encoder_conf.cnn_module_kernel must be odd, got {kernel_size}")
         self.reach = kernel_size // 2
-        self.pointwise_in = MaskedLinear(size, 2 * size)
-        self.depthwise = nn.Conv1d(size, size, kernel_size, groups=size)
-        self.norm = SubnetLayerNorm(size)
-        self.pointwise_out = MaskedLinear(size, size)
+        inner = channels or size
+        self.pointwise_in = MaskedLinear(size, 2 * inner)
+        self.depthwise = nn.Conv1d(inner, inner, kernel_size, groups=inner)
+        self.norm = SubnetLayerNorm(inner)
+        self.pointwise_out = MaskedLinear(inner, size)
+
+    @property
+    def channels(self) -> int:
+        """Channels C, also after some were cut off."""
+        return self.pointwise_out.in_features
+
+    def units(self) -> Units:
+        """Channels: two rows of the gated projection, a kernel, its norm, a column behind it."""
+        parts = (
+            UnitPart("pointwise_in", "output", copies=2),
+            UnitPart("depthwise", "output"),
+            UnitPart("norm", "output"),
+            UnitPart("pointwise_out", "input"),
+        )
+        return Units("convolution_channels", self.channels, parts)
 
     def forward(self, x: Tensor, layout: ChunkLayout, past: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve chunks.
@@ -44,7 +62,7 @@ class ChunkConvolution(nn.Module):
         Args:
             x: Chunks with their right context ``(B, K, S, D)``.
             layout: Which of their frames exist.
-            past: Gated frames before the first chunk ``(B, reach, D)``.
+            past: Gated frames before the first chunk ``(B, reach, C)``.
 
         Returns:
             Chunks ``(B, K, S, D)`` and the past of the next call.

@@ -10,6 +10,7 @@ from espnet2_supernet.encoder.block import BlockState, EncoderBlock, FeedForward
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.positions import ConvolutionalPositions
+from espnet2_supernet.encoder.sizes import PerBlock, per_block
 
 
 class Wav2Vec2Block(TransformerBlock):
@@ -22,6 +23,7 @@ class Wav2Vec2Block(TransformerBlock):
         dropout_rate: Dropout of each module's output.
         attention_dropout_rate: Dropout of the attention weights.
         activation_dropout_rate: Dropout of the feed-forward units.
+        head_size: Size of a head; by default D / heads.
     """
 
     def __init__(
@@ -32,9 +34,10 @@ class Wav2Vec2Block(TransformerBlock):
         dropout_rate: float,
         attention_dropout_rate: float,
         activation_dropout_rate: float,
+        head_size: int | None = None,
     ) -> None:
-        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate)
-        self.attention = ChunkAttention(size, heads, attention_dropout_rate, rotary=False)
+        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate, head_size)
+        self.attention = ChunkAttention(size, heads, attention_dropout_rate, False, head_size)
         self.feed_forward = FeedForward(size, linear_units, activation_dropout_rate, F.gelu)
 
 
@@ -61,8 +64,8 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
     Args:
         input_size: Feature dimension F.
         output_size: Model dimension D.
-        attention_heads: Heads of each block.
-        linear_units: Inner size of the feed-forward modules.
+        attention_heads: Heads of each block: a number, or a list with one for each block.
+        linear_units: Inner size of the feed-forward modules, likewise.
         num_blocks: Number of blocks.
         layer_norm_first: Pre-norm blocks and a final norm, as LARGE; else post-norm, as BASE
             (fairseq's name).
@@ -72,6 +75,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         attention_dropout_rate: Dropout of attention weights.
         activation_dropout_rate: Dropout of the feed-forward units.
         input_dropout_rate: Dropout of the projected features (fairseq's ``dropout_input``).
+        attention_head_size: Size of a head, even; by default output_size / heads.
 
     Raises:
         ConfigError: If sizes do not divide as they must, or a rate is out of range.
@@ -84,8 +88,8 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         self,
         input_size: int,
         output_size: int = 768,
-        attention_heads: int = 12,
-        linear_units: int = 3072,
+        attention_heads: PerBlock = 12,
+        linear_units: PerBlock = 3072,
         num_blocks: int = 12,
         layer_norm_first: bool = False,
         conv_pos: int = 128,
@@ -94,6 +98,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         attention_dropout_rate: float = 0.1,
         activation_dropout_rate: float = 0.0,
         input_dropout_rate: float = 0.1,
+        attention_head_size: int | None = None,
     ) -> None:
         kind = Wav2Vec2Block if layer_norm_first else Wav2Vec2PostNormBlock
         rates = (dropout_rate, attention_dropout_rate, activation_dropout_rate)
@@ -102,8 +107,10 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
                 output_size, conv_pos, conv_pos_groups, dropout_rate, not layer_norm_first
             )
         ]
-        for _ in range(num_blocks):
-            blocks.append(kind(output_size, attention_heads, linear_units, *rates))
+        heads = per_block(attention_heads, num_blocks, "attention_heads")
+        units = per_block(linear_units, num_blocks, "linear_units")
+        for i in range(num_blocks):
+            blocks.append(kind(output_size, heads[i], units[i], *rates, attention_head_size))
         super().__init__(
             input_size, output_size, blocks, "none", 0, input_dropout_rate, layer_norm_first
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.rotary import rotary_tables
+from espnet2_supernet.encoder.sizes import check_equal_blocks
 from espnet2_supernet.encoder.subsampling import FACTOR, Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.export.chunk_graph import Chunk, Past, run_block
@@ -44,6 +45,7 @@ class EncoderGraph(nn.Module):
                 )
         if not isinstance(encoder.subsampling, (Conv2dSubsampling, StackSubsampling)):
             raise ConfigError("encoder_conf.subsampling: conv2d and stack can be exported to ONNX")
+        check_equal_blocks(encoder, "ONNX")
         self.encoder = encoder
         self.heads = encoder.blocks[0].attention.heads
         self.reach = encoder.blocks[0].reach

@@ -29,6 +29,8 @@ class MaskedLinear(nn.Linear):
     Attributes:
         active_mask: Name of the mask in use, or ``None`` for the dense weight.
         patterns: The pattern each mask has to fit, by mask name.
+        unread_masks: Masks that :meth:`forward` need not apply: a layer behind reads nothing of
+            what they prune.
 
     Example:
         >>> layer = MaskedLinear(4, 2, bias=False)
@@ -49,6 +51,7 @@ class MaskedLinear(nn.Linear):
         super().__init__(*args, **kwargs)
         self.active_mask: str | None = None
         self.patterns: dict[str, Pattern] = {}
+        self.unread_masks: set[str] = set()
         self._indices = BlockIndices()
 
     def add_mask(self, name: str, pattern: Pattern | None = None) -> None:
@@ -71,6 +74,7 @@ class MaskedLinear(nn.Linear):
         for name in self.patterns:
             delattr(self, _PREFIX + name)
         self.patterns = {}
+        self.unread_masks = set()
         self.active_mask = None
 
     def mask(self, name: str) -> torch.Tensor:
@@ -99,6 +103,8 @@ class MaskedLinear(nn.Linear):
         Returns:
             Output (..., out_features).
         """
+        if self.active_mask in self.unread_masks:
+            return F.linear(x, self.weight, self.bias)
         if self.active_mask is not None:
             mask = self.mask(self.active_mask)
             if applies(x, self.weight, self.bias, mask, self.patterns[self.active_mask]):

@@ -146,7 +146,8 @@ class Structured:
     """Whole rows (``output``) or columns (``input``), ``unit`` of them at a time.
 
     ``unit`` is 1 for a feed-forward unit and the head size for an attention head. Layers are not
-    coupled: the columns that read a pruned row of the layer before are not pruned with it.
+    coupled: the columns that read a pruned row of the layer before are not pruned with it (for
+    that, see :class:`CoupledUnits`).
 
     Example:
         >>> keep = torch.tensor([1, 0, 1]).bool()
@@ -184,3 +185,22 @@ class Structured:
     def _block(self, shape: Shape) -> Block:
         # A unit is a block as long as the matrix is wide (or high).
         return Block(self.unit, shape[1]) if self.axis == "output" else Block(shape[0], self.unit)
+
+
+@dataclass(frozen=True)
+class CoupledUnits:
+    """Heads, hidden units or channels with all their rows and columns, so that they can be cut.
+
+    Not a pattern of one matrix: which matrices belong together is declared by the network
+    (:mod:`espnet2_supernet.sparsity.units`).
+
+    Attributes:
+        kinds: (kind, units that every module keeps in any case) of what is pruned.
+    """
+
+    kinds: tuple[tuple[str, int], ...]
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return ``{"structured": {"kinds": [...], "min_kept": {...}}}``."""
+        kinds = [kind for kind, _ in self.kinds]
+        return {"structured": {"kinds": kinds, "min_kept": dict(self.kinds)}}

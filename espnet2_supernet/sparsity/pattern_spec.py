@@ -7,15 +7,24 @@ from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.sparsity.n_m import NM
-from espnet2_supernet.sparsity.pattern import Block, Elementwise, Pattern, Structured
+from espnet2_supernet.sparsity.pattern import (
+    Block,
+    CoupledUnits,
+    Elementwise,
+    Pattern,
+    Structured,
+)
 
 
-def parse_pattern(spec: Any, where: str = "pattern") -> Pattern:
+def parse_pattern(spec: Any, where: str = "pattern") -> Pattern | CoupledUnits:
     """Read a pattern.
 
     Args:
         spec: ``elementwise``, ``{block: [16, 1]}``, ``{n_m: [2, 4]}``, ``{structured: output}``
-            or ``{structured: [output, 64]}`` (64 rows, such as one attention head, as one unit).
+            or ``{structured: [output, 64]}`` (64 rows, such as one attention head, as one unit);
+            ``{structured: {kinds: [linear_units], min_kept: 1}}`` for units that can be cut out
+            of the network, each with all its rows and columns; ``min_kept`` may be
+            ``{kind: number}``.
         where: Path of the value, for error messages.
 
     Raises:
@@ -44,11 +53,28 @@ def parse_pattern(spec: Any, where: str = "pattern") -> Pattern:
     return _structured(value, f"{where}.structured")
 
 
-def _structured(value: Any, where: str) -> Structured:
+def _structured(value: Any, where: str) -> Structured | CoupledUnits:
+    if isinstance(value, Mapping):
+        return _coupled(value, where)
     axis, unit = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, 1)
     if axis not in ("output", "input"):
         raise ConfigError(f"{where}: write output (rows) or input (columns), got {value!r}")
     return Structured(axis, _size(unit, where))
+
+
+def _coupled(spec: Mapping[str, Any], where: str) -> CoupledUnits:
+    check_keys(spec, ("kinds", "min_kept"), where)
+    kinds = spec.get("kinds")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, (list, tuple)) or not kinds or len(set(map(str, kinds))) < len(kinds):
+        raise ConfigError(f"{where}.kinds: a list of different kinds of units, got {kinds!r}")
+    least = spec.get("min_kept", 1)
+    if not isinstance(least, Mapping):
+        least = dict.fromkeys(kinds, least)
+    check_keys(least, kinds, f"{where}.min_kept")
+    return CoupledUnits(
+        tuple((str(kind), _size(least.get(kind, 1), f"{where}.min_kept")) for kind in kinds)
+    )
 
 
 def _two_sizes(value: Any, where: str) -> tuple[int, int]:

@@ -12,13 +12,15 @@ from torch import nn
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import GradientSums
 from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer, report_sparsity
 from espnet2_supernet.sparsity.ranking import rank_layers
+from espnet2_supernet.sparsity.reachable import check_reachable
 from espnet2_supernet.sparsity.schedule import Schedule
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
 from espnet2_supernet.sparsity.score import get_score
 from espnet2_supernet.sparsity.spec import MaskSpec
 
-NamedLayers = Sequence[tuple[str, MaskedLinear]]
+Prunables = Sequence[Prunable | tuple[str, MaskedLinear]]
 
 
 class Pruner(nn.Module):
@@ -35,7 +37,8 @@ class Pruner(nn.Module):
     layers belong to the network; the pruner only refers to them, they are not its submodules.
 
     Args:
-        masks: For every mask its declaration and its layers, each with a mask of that name.
+        masks: For every mask its declaration and what it is written to: prunables, or layers with
+            their names, each with a mask of that name.
         schedule: When masks are estimated.
         total_weights: Weights of the whole network, for sparsity over all weights; prunable
             weights only if ``None``.
@@ -62,7 +65,7 @@ class Pruner(nn.Module):
 
     def __init__(
         self,
-        masks: Mapping[str, tuple[MaskSpec, NamedLayers]],
+        masks: Mapping[str, tuple[MaskSpec, Prunables]],
         schedule: ScheduleSpec,
         total_weights: int | None = None,
     ) -> None:
@@ -74,7 +77,9 @@ class Pruner(nn.Module):
         self.schedule_spec = schedule
         self.specs = {name: spec for name, (spec, _) in masks.items()}
         # Inside a dict nn.Module does not see the layers, so they are not registered twice.
-        self._layers = {name: dict(layers) for name, (_, layers) in masks.items()}
+        self._prunables = {name: _prunables(*mask) for name, mask in masks.items()}
+        for name, (spec, _) in masks.items():
+            check_reachable(self._prunables[name], spec, f"mask '{name}'")
         self._total_weights = total_weights
         self._hook: Any = None
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -188,7 +193,10 @@ class Pruner(nn.Module):
             By mask name: by layer name the fraction of zeros; ``prunable`` over all its layers;
             ``total`` over all weights of the network.
         """
-        return {name: self._report(name) for name in self.specs}
+        return {
+            name: report_sparsity(prunables, name, self._total_weights)
+            for name, prunables in self._prunables.items()
+        }
 
     def check_masks(self) -> None:
         """Refuse masks that are not of their pattern; complete ones are asked for when finished.
@@ -196,45 +204,32 @@ class Pruner(nn.Module):
         Raises:
             ConfigError: Naming mask, layer and pattern.
         """
-        for name, spec in self.specs.items():
-            for layer_name, layer in self._layers[name].items():
+        for name in self.specs:
+            for one in self._prunables[name]:
                 try:
-                    spec.pattern.check(layer.mask(name), final=self.finished)
+                    one.check(name, final=self.finished)
                 except ConfigError as error:
-                    raise ConfigError(f"mask '{name}' of layer {layer_name}: {error}") from None
+                    raise ConfigError(f"mask '{name}' of layer {one.name}: {error}") from None
 
     # ---- inside -------------------------------------------------------------------------------
 
     def _update_mask(self, name: str, spec: MaskSpec, sparsity: float) -> None:
-        pattern, layers, score = spec.pattern, self._layers[name], get_score(spec.score)
-        scores = [
-            pattern.group_scores(score(layer.weight, self.gradients.get(layer_name)))
-            for layer_name, layer in layers.items()
-        ]
-        shapes = [(layer.out_features, layer.in_features) for layer in layers.values()]
-        sizes = [pattern.group_sizes(shape, scores[0].device) for shape in shapes]
-        kept = rank_layers(scores, sizes, sparsity, spec.ranking)
-        for layer, keep, shape in zip(layers.values(), kept, shapes, strict=True):
-            # In place: DistributedDataParallel and the optimiser hold on to the tensor.
-            layer.mask(name).copy_(pattern.expand(keep, shape))
+        prunables, score = self._prunables[name], get_score(spec.score)
+        kept = rank_layers(
+            [one.group_scores(score, self.gradients) for one in prunables],
+            [one.group_sizes() for one in prunables],
+            sparsity,
+            spec.ranking,
+            [one.kind for one in prunables],
+            [one.min_kept for one in prunables],
+        )
+        for one, keep in zip(prunables, kept, strict=True):
+            one.keep(name, keep)
 
     def _gradient_layers(self) -> dict[str, MaskedLinear]:
-        layers: dict[str, MaskedLinear] = {}
-        for name, spec in self.specs.items():
-            if get_score(spec.score).needs_gradient:
-                layers.update(self._layers[name])
-        return layers
-
-    def _report(self, name: str) -> dict[str, float]:
-        zeros, sizes, report = 0, 0, {}
-        for layer_name, layer in self._layers[name].items():
-            mask = layer.mask(name)
-            pruned = mask.numel() - int(mask.sum())
-            report[layer_name] = pruned / mask.numel()
-            zeros, sizes = zeros + pruned, sizes + mask.numel()
-        report["prunable"] = zeros / sizes
-        report["total"] = zeros / (self._total_weights or sizes)
-        return report
+        watched = [n for n, spec in self.specs.items() if get_score(spec.score).needs_gradient]
+        prunables = [one for name in watched for one in self._prunables[name]]
+        return {name: layer for one in prunables for name, layer in one.layers.items()}
 
     def _knows_schedule(self) -> bool:
         return not self.schedule_spec.needs_total_steps or int(self.total_steps) > 0
@@ -247,3 +242,8 @@ class Pruner(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hook behind: it belongs to an optimiser that is not copied."""
         return {**self.__dict__, "_hook": None}
+
+
+def _prunables(spec: MaskSpec, layers: Prunables) -> list[Prunable]:
+    pattern: Any = spec.pattern
+    return [PrunableLayer(*one, pattern) if isinstance(one, tuple) else one for one in layers]

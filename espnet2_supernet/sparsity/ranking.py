@@ -41,24 +41,55 @@ def rank_layers(
     sizes: Sequence[torch.Tensor],
     sparsity: float,
     ranking: str,
+    kinds: Sequence[str] | None = None,
+    min_kept: Sequence[int] | None = None,
 ) -> list[torch.Tensor]:
     """Choose the kept groups of several layers.
-
-    The best group of every layer is always kept: a layer without any weight would cut the
-    network (our choice).
 
     Args:
         scores: Group scores of every layer, each (G,).
         sizes: Group sizes of every layer, each (G,).
         sparsity: Wanted fraction of zeros.
         ranking: ``layer`` ranks within each layer, so all get the same sparsity; ``global``
-            ranks all groups in one list, so layers with small weights lose more.
+            ranks all groups in one list, so layers with small weights lose more; ``kind`` has a
+            list for each kind of group.
+        kinds: Kind of the groups of every layer; one kind if ``None``.
+        min_kept: Best groups of every layer that are kept in any case; one if ``None``.
 
     Returns:
         Kept groups of every layer, bool (G,) each.
     """
-    guarded = [layer.index_fill(0, layer.argmax(), torch.inf) for layer in scores]
+    least = min_kept or [1] * len(scores)
+    guarded = [guard_best(layer, n) for layer, n in zip(scores, least, strict=True)]
+    kept: list[torch.Tensor] = [torch.empty(0)] * len(scores)
+    for members in competitors(ranking, kinds or [""] * len(scores)):
+        together = torch.cat([guarded[i] for i in members])
+        keep = keep_best(together, torch.cat([sizes[i] for i in members]), sparsity)
+        parts = keep.split([len(guarded[i]) for i in members])
+        for i, part in zip(members, parts, strict=True):
+            kept[i] = part
+    return kept
+
+
+def competitors(ranking: str, kinds: Sequence[str]) -> list[list[int]]:
+    """Return which layers share a list, by their positions.
+
+    Args:
+        ranking: ``layer``, ``kind`` or ``global``.
+        kinds: Kind of the groups of every layer.
+
+    Example:
+        >>> competitors("kind", ["heads", "units", "heads"])
+        [[0, 2], [1]]
+    """
     if ranking == "layer":
-        return [keep_best(*layer, sparsity) for layer in zip(guarded, sizes, strict=True)]
-    keep = keep_best(torch.cat(guarded), torch.cat(list(sizes)), sparsity)
-    return list(keep.split([len(layer) for layer in guarded]))
+        return [[i] for i in range(len(kinds))]
+    if ranking == "global":
+        return [list(range(len(kinds)))]
+    return [[i for i, one in enumerate(kinds) if one == kind] for kind in dict.fromkeys(kinds)]
+
+
+def guard_best(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Return scores (G,) with infinity for the ``count`` best: they are never pruned."""
+    best = scores.argsort(descending=True, stable=True)[:count]
+    return scores.index_fill(0, best, torch.inf)

@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.sparsity.n_m import NM
-from espnet2_supernet.sparsity.pattern import Pattern
+from espnet2_supernet.sparsity.pattern import CoupledUnits, Pattern
 from espnet2_supernet.sparsity.pattern_spec import parse_pattern
 from espnet2_supernet.sparsity.score import get_score
 
@@ -24,12 +24,13 @@ class MaskSpec:
         pattern: Which weights live or die together.
         sparsity: Final fraction of zeros among the prunable weights.
         score: How important a weight is, by name.
-        ranking: ``layer`` (same sparsity everywhere) or ``global`` (one list over all layers).
+        ranking: ``layer`` (same sparsity everywhere), ``global`` (one list over all layers) or
+            ``kind`` (one list for each kind of unit).
         include: Regular expressions; a layer is prunable if one is found in its name. Empty: all.
         exclude: Regular expressions; a layer is not prunable if one is found in its name.
     """
 
-    pattern: Pattern
+    pattern: Pattern | CoupledUnits
     sparsity: float
     score: str = "magnitude"
     ranking: str = "layer"
@@ -54,8 +55,8 @@ class MaskSpec:
             raise ConfigError(f"{where}: pattern is missing, for example {{block: [16, 1]}}")
         pattern = parse_pattern(spec["pattern"], f"{where}.pattern")
         ranking = spec.get("ranking", "layer")
-        if ranking not in ("layer", "global"):
-            raise ConfigError(f"{where}.ranking: write layer or global, got {ranking!r}")
+        if ranking not in ("layer", "kind", "global"):
+            raise ConfigError(f"{where}.ranking: write layer, kind or global, got {ranking!r}")
         return cls(
             pattern=pattern,
             sparsity=_sparsity(spec.get("sparsity"), pattern, f"{where}.sparsity"),
@@ -82,7 +83,7 @@ class MaskSpec:
         return included and not any(re.search(one, layer_name) for one in self.exclude)
 
 
-def _sparsity(value: Any, pattern: Pattern, where: str) -> float:
+def _sparsity(value: Any, pattern: Pattern | CoupledUnits, where: str) -> float:
     if isinstance(pattern, NM):
         if value is not None and value != pattern.sparsity:
             raise ConfigError(

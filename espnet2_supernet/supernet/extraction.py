@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
+from espnet2_supernet.sparsity.unit_group import find_units
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 from espnet2_supernet.supernet.subnet import Subnet
 
 
-def extract_subnet(root: nn.Module, subnet: Subnet, forget: Sequence[object] = ()) -> nn.Module:
-    """Copy the root and bake one subnet into the copy.
+def extract_subnet(
+    whole: nn.Module,
+    root: nn.Module,
+    subnet: Subnet,
+    kept: Mapping[str, torch.Tensor],
+    forget: Sequence[object] = (),
+) -> nn.Module:
+    """Copy a network and bake one subnet into the copy.
 
     Args:
-        root: The network.
+        whole: What to copy: the root, or a model around it.
+        root: The root of the supernet.
         subnet: The subnet; the masks of other subnets are dropped.
+        kept: Kept units, bool (U,), by the path below the root of the module that declares them;
+            the others are cut out.
         forget: Objects that the copy has ``None`` for, besides its pruners.
 
     Returns:
         Network of the same classes, without masks, private norms or pruner.
     """
-    pruners = [module for module in root.modules() if isinstance(module, Pruner)]
+    pruners = [module for module in whole.modules() if isinstance(module, Pruner)]
+    path = next(name for name, module in whole.named_modules() if module is root)
     # deepcopy takes what the memo holds instead of copying it.
-    network = copy.deepcopy(root, {id(one): None for one in [*forget, *pruners]})
+    network = copy.deepcopy(whole, {id(one): None for one in [*forget, *pruners]})
     for module in network.modules():
         if isinstance(module, MaskedLinear):
             _bake(module, subnet.mask_name)
         elif isinstance(module, SubnetLayerNorm):
             module.fold(subnet.name)
+    groups = find_units(network.get_submodule(path)) if kept else {}
+    for name, units in kept.items():
+        groups[name].cut(units)
     return network
 
 

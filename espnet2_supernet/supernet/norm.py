@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 _PREFIX = "norm_"
+_MASK_PREFIX = "mask_"
 
 
 class SubnetLayerNorm(nn.LayerNorm):
@@ -18,12 +19,16 @@ class SubnetLayerNorm(nn.LayerNorm):
     subnet owns ``weight`` and ``bias`` and each further one a private copy (our choice: the keys
     are those of ``nn.LayerNorm``, and no parameter is left without a user).
 
+    A mask says which entries exist for a subnet: the others do not count in mean and variance.
+    So the norm of a masked layer equals that of a layer from which they were cut out.
+
     Args:
         dim: Size of the last axis.
         eps: Added to the variance.
 
     Attributes:
         active: Name of the subnet in use; ``None`` or an unknown name uses ``weight``, ``bias``.
+        active_mask: Name of the mask in use, or ``None`` for all entries.
 
     Example:
         >>> norm = SubnetLayerNorm(4)
@@ -33,6 +38,7 @@ class SubnetLayerNorm(nn.LayerNorm):
     """
 
     active: str | None = None
+    active_mask: str | None = None
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         """Start shared by all subnets."""
@@ -50,6 +56,19 @@ class SubnetLayerNorm(nn.LayerNorm):
             private.load_state_dict({"weight": self.weight, "bias": self.bias})
             self.add_module(_PREFIX + name, private.to(self.weight))
 
+    def add_mask(self, name: str) -> None:
+        """Add a mask that keeps every entry, bool (dim,)."""
+        ones = torch.ones_like(self.weight, dtype=torch.bool)
+        self.register_buffer(_MASK_PREFIX + name, ones)
+
+    def has_mask(self, name: str | None) -> bool:
+        """Whether there is a mask of that name."""
+        return f"{_MASK_PREFIX}{name}" in self._buffers
+
+    def mask(self, name: str) -> torch.Tensor:
+        """Return a mask by name, bool (dim,), 1 = the entry exists."""
+        return self.get_buffer(_MASK_PREFIX + name)
+
     def private(self, name: str | None) -> nn.LayerNorm | None:
         """Return the private norm of a subnet, or ``None`` if it uses the shared one."""
         return self._modules.get(f"{_PREFIX}{name}")  # type: ignore[return-value]
@@ -61,14 +80,16 @@ class SubnetLayerNorm(nn.LayerNorm):
 
     @torch.no_grad()
     def fold(self, name: str) -> None:
-        """Keep the norm of one subnet as ``weight`` and ``bias``, drop all private ones."""
+        """Keep the norm of one subnet as ``weight`` and ``bias``; drop private ones and masks."""
         private = self.private(name)
         if private is not None:
             self.weight.copy_(private.weight)
             self.bias.copy_(private.bias)
         for key in [key for key in self._modules if key.startswith(_PREFIX)]:
             delattr(self, key)
-        self.active = None
+        for key in [key for key in self._buffers if key.startswith(_MASK_PREFIX)]:
+            delattr(self, key)
+        self.active = self.active_mask = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise the last axis.
@@ -77,7 +98,20 @@ class SubnetLayerNorm(nn.LayerNorm):
             x: Input (..., dim).
 
         Returns:
-            Normalised input (..., dim).
+            Normalised input (..., dim); what a mask prunes has no meaning there.
         """
         private = self.private(self.active)
+        if self.active_mask is not None:
+            norm = self if private is None else private
+            return _masked_norm(x, self.mask(self.active_mask), norm)
         return super().forward(x) if private is None else private(x)
+
+
+def _masked_norm(x: torch.Tensor, mask: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    # No list of kept entries: making one would wait for a GPU in every call.
+    share = mask.float() / mask.sum()
+    wide = x.float()
+    centred = wide - (wide * share).sum(-1, keepdim=True)
+    variance = (centred.square() * share).sum(-1, keepdim=True)
+    normalised = centred * (variance + norm.eps).rsqrt()
+    return (normalised * norm.weight + norm.bias).to(x.dtype)

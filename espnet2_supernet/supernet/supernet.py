@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,8 +10,11 @@ from torch import nn
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.pattern import CoupledUnits
+from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.spec import MaskSpec
+from espnet2_supernet.sparsity.unit_group import UnitGroup, find_units, select_units
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.extraction import extract_subnet
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
@@ -60,9 +63,10 @@ class Supernet:
         modules = dict(root.named_modules())
         self._linears = {k: m for k, m in modules.items() if isinstance(m, MaskedLinear)}
         self._norms = [m for m in modules.values() if isinstance(m, SubnetLayerNorm)]
-        for name, spec in self.masks.items():
-            for layer in self.prunable_layers(name).values():
-                layer.add_mask(name, spec.pattern)
+        self._prunables = {name: self._select(name, spec) for name, spec in self.masks.items()}
+        for name, prunables in self._prunables.items():
+            for one in prunables:
+                one.add_mask(name)
         if config.layer_norm == "per_subnet":
             for norm in self._norms:
                 norm.add_subnets(self.subnets)
@@ -82,20 +86,32 @@ class Supernet:
             raise ConfigError(f"no subnet '{name}'; this supernet has: {', '.join(self.subnets)}")
         return self.subnets[name]
 
-    def prunable_layers(self, mask_name: str) -> dict[str, MaskedLinear]:
-        """Return the layers that a mask applies to, by name.
+    def unit_groups(self, mask_name: str | None) -> list[UnitGroup]:
+        """Return the units that a mask prunes; none if it prunes single matrices."""
+        return [g for g in self._prunables.get(mask_name or "", []) if isinstance(g, UnitGroup)]
+
+    def _select(self, mask_name: str, spec: MaskSpec) -> list[Prunable]:
+        """Return what a mask is written to.
 
         Raises:
-            ConfigError: If it selects none.
+            ConfigError: If it selects nothing.
         """
-        spec = self.masks[mask_name]
-        layers = {name: layer for name, layer in self._linears.items() if spec.selects(name)}
-        if not layers:
+        where: Mapping[str, object] = self._linears
+        selected: list[Prunable]
+        if isinstance(spec.pattern, CoupledUnits):
+            where = find_units(self.root)
+            groups = {name: group for name, group in where.items() if spec.selects(name)}
+            selected = list(select_units(groups, dict(spec.pattern.kinds)))
+        else:
+            named = self._linears.items()
+            pattern = spec.pattern
+            selected = [PrunableLayer(k, m, pattern) for k, m in named if spec.selects(k)]
+        if not selected:
             raise ConfigError(
-                f"mask '{mask_name}' selects none of the {len(self._linears)} prunable layers: "
+                f"mask '{mask_name}' selects none of the {len(where)} prunable layers: "
                 f"include {list(spec.include)}, exclude {list(spec.exclude)}"
             )
-        return layers
+        return selected
 
     @contextmanager
     def active_subnet(self, name: str) -> Iterator[Subnet]:
@@ -115,18 +131,19 @@ class Supernet:
         """
         subnet = self.subnet(name)
         masks_before = [layer.active_mask for layer in self._linears.values()]
-        norms_before = [norm.active for norm in self._norms]
+        norms_before = [(norm.active, norm.active_mask) for norm in self._norms]
         for layer in self._linears.values():
             layer.active_mask = subnet.mask_name if subnet.mask_name in layer.patterns else None
         for norm in self._norms:
             norm.active = name
+            norm.active_mask = subnet.mask_name if norm.has_mask(subnet.mask_name) else None
         try:
             yield subnet
         finally:
             for layer, mask in zip(self._linears.values(), masks_before, strict=True):
                 layer.active_mask = mask
-            for norm, active in zip(self._norms, norms_before, strict=True):
-                norm.active = active
+            for norm, before in zip(self._norms, norms_before, strict=True):
+                norm.active, norm.active_mask = before
 
     def sample_subnets(self, step: int) -> list[Draw]:
         """Draw what to train in a step; see :meth:`Sampling.draw`.
@@ -147,10 +164,7 @@ class Supernet:
         """
         if not self.masks:
             return None
-        masks = {
-            name: (spec, list(self.prunable_layers(name).items()))
-            for name, spec in self.masks.items()
-        }
+        masks = {name: (spec, self._prunables[name]) for name, spec in self.masks.items()}
         total = self.counts(next(iter(self.subnets)), network)["parameters"]
         return Pruner(masks, self.config.schedule, total_weights=total)
 
@@ -163,13 +177,16 @@ class Supernet:
 
         Returns:
             Copy with ``weight * mask`` as weight, the subnet's own norms as the only ones, and
-            no masks; a supernet or a pruner that the network refers to is ``None`` in the copy.
+            no masks; units that a structured mask prunes are cut out, so that it is smaller. A
+            supernet or a pruner that the network refers to is ``None`` in the copy.
 
         Raises:
             ConfigError: If there is no such subnet.
         """
         whole = self.root if network is None else network
-        return extract_subnet(whole, self.subnet(name), forget=[self])
+        subnet = self.subnet(name)
+        kept = {g.name: g.kept(subnet.mask_name or "") for g in self.unit_groups(subnet.mask_name)}
+        return extract_subnet(whole, self.root, subnet, kept, forget=[self])
 
     def counts(self, name: str, network: nn.Module | None = None) -> dict[str, int]:
         """Count the weights of one subnet.
@@ -182,7 +199,8 @@ class Supernet:
             ``parameters`` of the subnet, ``nonzero`` of them, ``prunable`` weights (those under
             its mask; for a dense subnet those under any mask, or that could be under one), and
             ``prunable_nonzero``. Weights that are not prunable count as non-zero: their place
-            remains whatever their value.
+            remains whatever their value; but not those that go with pruned units, so ``nonzero``
+            is the size of a subnet whose units were cut out.
 
         Raises:
             ConfigError: If there is no such subnet.
@@ -196,9 +214,11 @@ class Supernet:
         unused = sum(norm.unused_parameters() for norm in self._norms)
         whole = self.root if network is None else network
         parameters = sum(p.numel() for p in whole.parameters()) - unused
+        mask_name = subnet.mask_name or ""
+        besides = sum(group.pruned_besides(mask_name) for group in self.unit_groups(mask_name))
         return {
             "parameters": parameters,
-            "nonzero": parameters - prunable + nonzero,
+            "nonzero": parameters - prunable + nonzero - besides,
             "prunable": prunable,
             "prunable_nonzero": nonzero,
         }

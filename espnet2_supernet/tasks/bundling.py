@@ -13,6 +13,7 @@ from espnet2.asr_transducer.decoder.rnn_decoder import RNNDecoder
 from espnet2_supernet import __version__
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
+from espnet2_supernet.encoder.sizes import check_equal_blocks
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
@@ -120,6 +121,10 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
             f"encoder_conf.subsampling: the runtime knows {', '.join(SUBSAMPLINGS.values())}"
         )
     joiner(token_type)
+    what = f"bundle of subnet '{name}'"
+    if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
+        raise ConfigError(f"{what}: its mask is structured; extract it, then bundle the new model")
+    check_equal_blocks(model.encoder, what)
 
 
 def _mask_is_final(model: Any, subnet: Subnet) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 
+from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.tasks.asr import SupernetASRTask
@@ -90,7 +91,7 @@ def extract(
         summary = {
             "subnet": name,
             "contexts": row["context"],
-            **count_weights(model, name),
+            **_counts(model, reloaded, name),
             "max_abs_diff": difference,
         }
         (temporary / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -136,6 +137,18 @@ def compare(source: Any, extracted: Any, name: str, waveforms: Sequence[torch.Te
             )
         largest = max(largest, difference)
     return largest
+
+
+def _counts(source: Any, extracted: torch.nn.Module, name: str) -> dict[str, int]:
+    """Count the weights of the new model; what was prunable is told of the source."""
+    before, after = count_weights(source, name), count_weights(extracted, name)
+    if source.supernet.unit_groups(source.supernet.subnet(name).mask_name):
+        return {
+            **before,
+            **{key: after[key] for key in ("parameters", "nonzero")},
+            "bytes_dense_fp32": after["bytes_dense_fp32"],
+        }
+    return before
 
 
 def _row(model: Any, name: str) -> dict[str, Any]:
@@ -186,9 +199,12 @@ def _write(
     if getattr(args, "bpemodel", None) is not None and Path(args.bpemodel).is_file():
         shutil.copyfile(args.bpemodel, folder / "bpe.model")
         changes["bpemodel"] = str(final_folder / "bpe.model")
+    states = subnet_states(model, name)
+    if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
+        sizes = encoder_sizes(model.supernet.extract(name))
+        changes["encoder_conf"] = {**args.encoder_conf, **sizes}
     options = _options(args, {"subnets": {name: row}}, **changes)
     single = SupernetASRTask.build_model(options)
-    states = subnet_states(model, name)
     load_strictly(single, states, f"subnet '{name}'")
     atomic_save(states, folder / "model.pth")
     if args.normalize == "global_mvn":

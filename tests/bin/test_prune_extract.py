@@ -47,6 +47,30 @@ def test_a_dense_row_is_pruned_once(trained, tmp_path):
         prune_extract.main(command(trained, out, "server", *pattern))
 
 
+def test_a_structured_row_gets_smaller_and_espnet_loads_it(trained, tmp_path, monkeypatch):
+    from espnet2.bin.asr_inference import Speech2Text
+
+    out = tmp_path / "small"
+    kinds = "[attention_heads, linear_units, convolution_channels]"
+    pattern = f"{{structured: {{kinds: {kinds}}}}}"
+    prune_extract.main(command(trained, out, "server", "--sparsity", "0.5", "--pattern", pattern))
+    summary = json.loads((out / "extract.json").read_text())
+    before = json.loads((trained / "subnets.json").read_text())["server"]
+    assert summary["max_abs_diff"] <= 1e-5
+    assert summary["nonzero"] == summary["parameters"] < before["parameters"]
+    conf = yaml.safe_load((out / "config.yaml").read_text())["encoder_conf"]
+    assert conf["attention_heads"] == 1 and conf["attention_head_size"] == 8
+    assert conf["linear_units"] == 16 and conf["convolution_channels"] == 8
+    monkeypatch.chdir(tmp_path)
+    stock = Speech2Text(out / "config.yaml", out / "model.pth", ctc_weight=1.0, beam_size=2)
+    assert sum(p.numel() for p in stock.asr_model.parameters()) == summary["parameters"]
+    assert stock(torch.randn(8000).numpy())
+    with pytest.raises(ConfigError, match="leaves fewer than min_kept 1 attention_heads"):
+        prune_extract.main(
+            command(trained, out, "server", "--sparsity", "0.8", "--pattern", pattern)
+        )
+
+
 def test_a_difference_is_an_error_and_nothing_is_written(trained, tmp_path, monkeypatch):
     states = extraction.subnet_states
 

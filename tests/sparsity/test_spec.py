@@ -40,7 +40,7 @@ def test_layers_are_chosen_by_name():
         ({"sparsity": 70}, "between 0 and 1"),
         ({"sparsity": None}, "between 0 and 1"),
         ({"score": "size"}, "unknown score"),
-        ({"ranking": "all"}, "layer or global"),
+        ({"ranking": "all"}, "layer, kind or global"),
         ({"include": ["("]}, "no regular expression"),
     ],
 )

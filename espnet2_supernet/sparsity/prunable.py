@@ -1,0 +1,128 @@
+"""What a mask is written to: one matrix under a pattern, or units that span several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+
+from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.pattern import Pattern
+from espnet2_supernet.sparsity.score import Score
+
+
+class Prunable(Protocol):
+    """Groups of weights that live or die together, and the masks that say which live.
+
+    Attributes:
+        name: Path in the network.
+        kind: Groups of one kind are alike; matrices under a pattern all have the kind ``""``.
+        min_kept: Groups that pruning leaves in any case.
+    """
+
+    name: str
+    kind: str
+    min_kept: int
+
+    @property
+    def layers(self) -> dict[str, MaskedLinear]:
+        """The matrices that the groups lie in, by path in the network."""
+        ...
+
+    def add_mask(self, name: str) -> None:
+        """Add a mask that keeps every group."""
+        ...
+
+    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+        """Mean score of the weights of every group, (G,); infinity = never prune."""
+        ...
+
+    def group_sizes(self) -> torch.Tensor:
+        """Weights of every group, int64 (G,)."""
+        ...
+
+    def kept(self, name: str) -> torch.Tensor:
+        """Kept groups of a mask, bool (G,)."""
+        ...
+
+    def keep(self, name: str, keep: torch.Tensor) -> None:
+        """Write a mask from kept groups, bool (G,)."""
+        ...
+
+    def check(self, name: str, final: bool = False) -> None:
+        """Refuse a mask that is not made of whole groups; see :meth:`Pattern.check`."""
+        ...
+
+
+class PrunableLayer:
+    """One matrix under a pattern.
+
+    Args:
+        name: Path of the layer.
+        layer: The layer, with the masks that will be asked for.
+        pattern: Which of its weights form a group.
+    """
+
+    kind = ""
+    min_kept = 1  # a layer without any weight would cut the network (our choice)
+
+    def __init__(self, name: str, layer: MaskedLinear, pattern: Pattern) -> None:
+        self.name, self.layer, self.pattern = name, layer, pattern
+
+    @property
+    def layers(self) -> dict[str, MaskedLinear]:
+        """The layer."""
+        return {self.name: self.layer}
+
+    def add_mask(self, name: str) -> None:
+        """Add a mask that keeps every weight."""
+        self.layer.add_mask(name, self.pattern)
+
+    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+        """Scores by the pattern, (G,)."""
+        return self.pattern.group_scores(score(self.layer.weight, gradients.get(self.name)))
+
+    def group_sizes(self) -> torch.Tensor:
+        """Sizes by the pattern, (G,)."""
+        return self.pattern.group_sizes(self._shape, self.layer.weight.device)
+
+    def kept(self, name: str) -> torch.Tensor:
+        """Kept groups, bool (G,); for patterns whose group scores are means."""
+        return self.pattern.group_scores(self.layer.mask(name).float()) > 0
+
+    def keep(self, name: str, keep: torch.Tensor) -> None:
+        """Write a mask, in place: DistributedDataParallel and the optimiser hold the tensor."""
+        self.layer.mask(name).copy_(self.pattern.expand(keep, self._shape))
+
+    def check(self, name: str, final: bool = False) -> None:
+        """Refuse a mask that is not of the pattern."""
+        self.pattern.check(self.layer.mask(name), final=final)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.layer.out_features, self.layer.in_features
+
+
+def report_sparsity(
+    prunables: Sequence[Prunable], name: str, total_weights: int | None = None
+) -> dict[str, float]:
+    """Return the present sparsity of a mask.
+
+    Args:
+        prunables: What the mask is written to.
+        name: Its name.
+        total_weights: Weights of the whole network; prunable weights only if ``None``.
+
+    Returns:
+        By name of a prunable the fraction of zeros; ``prunable`` over all of them; ``total``.
+    """
+    zeros, sizes, report = 0, 0, {}
+    for one in prunables:
+        masks = [layer.mask(name) for layer in one.layers.values()]
+        size = sum(mask.numel() for mask in masks)
+        pruned = size - sum(int(mask.sum()) for mask in masks)
+        report[one.name] = pruned / size
+        zeros, sizes = zeros + pruned, sizes + size
+    return {**report, "prunable": zeros / sizes, "total": zeros / (total_weights or sizes)}

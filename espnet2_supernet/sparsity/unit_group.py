@@ -1,0 +1,190 @@
+"""Groups of units in a real network: scored, masked and cut as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.linear import MaskedLinear
+from espnet2_supernet.sparsity.pattern import Structured
+from espnet2_supernet.sparsity.score import Score
+from espnet2_supernet.sparsity.units import UnitPart, Units, cut
+
+
+class UnitGroup:
+    """The units that one module declares, bound to the modules they lie in.
+
+    A mask is written into every part that carries masks. The parts of axis ``input`` decide what
+    the network computes: where they are zero, nobody reads the unit. So the first matrices of a
+    unit may go on computing it (see :meth:`add_mask`).
+
+    Args:
+        name: Path of the declaring module in the network.
+        module: That module.
+
+    Attributes:
+        name: Path of the declaring module.
+        kind: Kind of its units.
+        count: Number U of units.
+        min_kept: Units that pruning leaves in any case.
+    """
+
+    def __init__(self, name: str, module: Any) -> None:
+        units: Units = module.units()
+        self.name, self.kind, self.count = name, units.kind, units.count
+        self.min_kept = 1
+        self._parts: list[tuple[UnitPart, nn.Module]] = [
+            (part, module.get_submodule(part.module)) for part in units.parts
+        ]
+
+    @property
+    def layers(self) -> dict[str, MaskedLinear]:
+        """The prunable matrices, by path in the network."""
+        return {
+            f"{self.name}.{part.module}" if self.name else part.module: module
+            for part, module in self._parts
+            if isinstance(module, MaskedLinear)
+        }
+
+    def add_mask(self, name: str) -> None:
+        """Add a mask that keeps every unit.
+
+        Matrices that make the units are not multiplied by it in training: zero columns behind
+        them have the same effect, and the gradient of these columns then tells what a pruned
+        unit would be worth. With both sides at zero it would tell nothing (our choice).
+        """
+        for part, module in self._parts:
+            if isinstance(module, MaskedLinear):
+                module.add_mask(name, Structured(part.axis, part.size))
+                if part.axis == "output":
+                    module.unread_masks.add(name)
+            elif hasattr(module, "add_mask"):
+                module.add_mask(name)  # type: ignore[operator]
+
+    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+        """Mean score of the weights of every unit, (U,): ``||w_u||_1 / |w_u|`` by magnitude.
+
+        All matrices of a unit count; biases, norms and depthwise kernels, which are a few of its
+        weights, do not (our choice).
+        """
+        sums = [
+            part.sum_units(
+                score(layer.weight, gradients.get(name)).sum(1 if part.axis == "output" else 0)
+            )
+            for (part, layer), name in zip(self._matrices(), self.layers, strict=True)
+        ]
+        return torch.stack(sums).sum(0) / self.group_sizes()
+
+    def group_sizes(self) -> torch.Tensor:
+        """Weights of every unit in its matrices, int64 (U,)."""
+        size = sum(layer.weight.numel() // self.count for _, layer in self._matrices())
+        device = self._matrices()[0][1].weight.device
+        return torch.full((self.count,), size, dtype=torch.int64, device=device)
+
+    def pruned_besides(self, name: str) -> int:
+        """Biases, kernels and norm entries that go with the matrices when a mask is cut out."""
+        pruned = self.count - int(self.kept(name).sum())
+        total = -int(self.group_sizes()[0])
+        for part, module in self._parts:
+            dim = 0 if part.axis == "output" else 1
+            parameters = [p for p in module.parameters(recurse=False) if dim < p.ndim]
+            total += sum(p.numel() // self.count for p in parameters)
+        return pruned * total
+
+    def kept(self, name: str) -> torch.Tensor:
+        """Kept units of a mask, bool (U,)."""
+        part, layer = self._reader()
+        return part.sum_units(layer.mask(name)[0].long()) > 0
+
+    def keep(self, name: str, keep: torch.Tensor) -> None:
+        """Write a mask, in place: DistributedDataParallel and the optimiser hold its tensors."""
+        for part, module in self._parts:
+            if not hasattr(module, "add_mask"):
+                continue
+            entries = part.expand(keep)
+            mask: torch.Tensor = module.mask(name)  # type: ignore[operator]
+            if part.axis == "output" and mask.ndim == 2:
+                entries = entries[:, None]
+            mask.copy_(entries.expand_as(mask))
+
+    def check(self, name: str, final: bool = False) -> None:
+        """Refuse a mask whose parts contradict each other, or that keeps too few units.
+
+        Raises:
+            ConfigError: Naming the group and what is wrong.
+        """
+        keep = self.kept(name)
+        if int(keep.sum()) < self.min_kept:
+            raise ConfigError(
+                f"{self.name}: {int(keep.sum())} of {self.count} {self.kind} are kept, at least "
+                f"{self.min_kept} must be"
+            )
+        for part, module in self._parts:
+            if not hasattr(module, "add_mask"):
+                continue
+            mask: torch.Tensor = module.mask(name)  # type: ignore[operator]
+            entries = part.expand(keep)
+            wanted = entries[:, None] if part.axis == "output" and mask.ndim == 2 else entries
+            if not torch.equal(mask, wanted.expand_as(mask)):
+                raise ConfigError(
+                    f"{self.name}: the mask of {part.module} does not fit the {self.kind} that "
+                    "are kept"
+                )
+
+    def cut(self, keep: torch.Tensor) -> None:
+        """Drop units from the network for good; masks and private norms must be gone.
+
+        Args:
+            keep: Kept units, bool (U,).
+        """
+        for part, module in self._parts:
+            cut(module, part.axis, part.expand(keep))
+        self.count = int(keep.sum())
+
+    def _matrices(self) -> list[tuple[UnitPart, MaskedLinear]]:
+        return [(part, m) for part, m in self._parts if isinstance(m, MaskedLinear)]
+
+    def _reader(self) -> tuple[UnitPart, MaskedLinear]:
+        return next((part, layer) for part, layer in self._matrices() if part.axis == "input")
+
+
+def find_units(root: nn.Module) -> dict[str, UnitGroup]:
+    """Find every declaration of units in a network, by the path of the declaring module."""
+    return {
+        name: UnitGroup(name, module)
+        for name, module in root.named_modules()
+        if callable(getattr(type(module), "units", None))
+    }
+
+
+def select_units(groups: Mapping[str, UnitGroup], kinds: Mapping[str, int]) -> list[UnitGroup]:
+    """Choose the groups of some kinds.
+
+    Args:
+        groups: Some of the result of :func:`find_units`; their ``min_kept`` is set.
+        kinds: Kind to the number of units that every group keeps in any case.
+
+    Raises:
+        ConfigError: If the network has no units of a kind, or fewer than are to be kept.
+    """
+    for kind, least in kinds.items():
+        there = [group for group in groups.values() if group.kind == kind]
+        if not there:
+            known = sorted({group.kind for group in groups.values()})
+            raise ConfigError(
+                f"pattern structured: the network has no {kind}; it has: "
+                f"{', '.join(known) or 'no units'}"
+            )
+        for group in there:
+            if group.count < least:
+                raise ConfigError(
+                    f"pattern structured: {group.name} has {group.count} {kind}, "
+                    f"min_kept is {least}"
+                )
+            group.min_kept = least
+    return [group for group in groups.values() if group.kind in kinds]
