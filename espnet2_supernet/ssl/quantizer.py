@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,8 +86,9 @@ class GumbelQuantizer(nn.Module):
     def temperature(self) -> Tensor:
         """Present temperature, a scalar on the device of the weights."""
         first, last, decay = self.latent_temp
-        updates = self.num_updates.to(torch.float64 if decay < 1 else torch.float32)
-        return (first * decay**updates).clamp(min=last).float()
+        # The logarithm is taken in float64 here: some devices have no type as exact.
+        exponent = self.num_updates.float() * math.log(decay)
+        return (first * exponent.exp()).clamp(min=last)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Count each real step of the optimiser from now on; attach again after resuming."""
