@@ -22,6 +22,7 @@ class SupernetTransformerEncoder(SupernetEncoder):
             for a front-end with frames of the encoder's length.
         subsampling_channels: Channels of ``conv2d``.
         attention_head_size: Size of a head, even; by default output_size / heads.
+        layerdrop: Probability of leaving a block out of a training step.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class SupernetTransformerEncoder(SupernetEncoder):
         subsampling: str = "stack",
         subsampling_channels: int = 32,
         attention_head_size: int | None = None,
+        layerdrop: float = 0.0,
     ) -> None:
         heads = per_block(attention_heads, num_blocks, "attention_heads")
         units = per_block(linear_units, num_blocks, "linear_units")
@@ -45,7 +47,13 @@ class SupernetTransformerEncoder(SupernetEncoder):
             for i in range(num_blocks)
         ]
         super().__init__(
-            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
+            input_size,
+            output_size,
+            blocks,
+            subsampling,
+            subsampling_channels,
+            dropout_rate,
+            layerdrop=layerdrop,
         )
 
 
@@ -67,6 +75,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         macaron_linear_units: Inner size of the first feed-forward module of each block; by
             default as the second's.
         convolution_channels: Channels of the convolution of each block; by default output_size.
+        layerdrop: Probability of leaving a block out of a training step.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         attention_head_size: int | None = None,
         macaron_linear_units: PerBlock | None = None,
         convolution_channels: PerBlock | None = None,
+        layerdrop: float = 0.0,
     ) -> None:
         heads = per_block(attention_heads, num_blocks, "attention_heads")
         units = per_block(linear_units, num_blocks, "linear_units")
@@ -106,5 +116,11 @@ class SupernetConformerEncoder(SupernetEncoder):
             for i in range(num_blocks)
         ]
         super().__init__(
-            input_size, output_size, blocks, subsampling, subsampling_channels, dropout_rate
+            input_size,
+            output_size,
+            blocks,
+            subsampling,
+            subsampling_channels,
+            dropout_rate,
+            layerdrop=layerdrop,
         )

@@ -59,7 +59,13 @@ class FeedForward(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """A part of the encoder that maps chunks to chunks and remembers what came before."""
+    """A part of the encoder that maps chunks to chunks and remembers what came before.
+
+    Attributes:
+        droppable: Whether LayerDrop may leave it out of a training step.
+    """
+
+    droppable = True
 
     def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
         """State before the first frame.

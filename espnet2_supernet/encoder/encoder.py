@@ -18,6 +18,7 @@ from espnet2_supernet.encoder.streaming import EncoderState, init_state, stream
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.layer_drop import LayerDrop, zero_gradients
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
 FULL_CONTEXT = Context()
@@ -34,6 +35,8 @@ class SupernetEncoder(AbsEncoder):
         subsampling_channels: Channels of the ``conv2d`` subsampling.
         dropout_rate: Dropout of the subsampled frames.
         final_norm: Normalise the output; post-norm blocks have done so.
+        layerdrop: Probability with which a training step leaves a block out, see
+            :class:`LayerDrop`.
 
     Attributes:
         subsampling_factor: Features of each frame.
@@ -41,7 +44,7 @@ class SupernetEncoder(AbsEncoder):
         knows_times: Whether attention can tell how far apart in the utterance two frames are.
 
     Raises:
-        ConfigError: If the subsampling is unknown.
+        ConfigError: If the subsampling is unknown or ``layerdrop`` is out of range.
     """
 
     normalizes_latents = False
@@ -56,6 +59,7 @@ class SupernetEncoder(AbsEncoder):
         subsampling_channels: int,
         dropout_rate: float,
         final_norm: bool = True,
+        layerdrop: float = 0.0,
     ) -> None:
         super().__init__()
         if subsampling not in SUBSAMPLING:
@@ -69,6 +73,7 @@ class SupernetEncoder(AbsEncoder):
         self.subsampling_factor = kind.factor
         self.dropout = Dropout(dropout_rate)
         self.blocks = nn.ModuleList(blocks)
+        self.layer_drop = LayerDrop(layerdrop, [block.droppable for block in blocks])
         self.norm = SubnetLayerNorm(output_size) if final_norm else nn.Identity()
         self.input_size, self._output_size = input_size, output_size
 
@@ -210,8 +215,11 @@ class SupernetEncoder(AbsEncoder):
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
         x, next_states = layout.split(frames), []
-        for block, state in zip(self.blocks, states, strict=True):
-            x, state = block(x, layout, state)
+        for number, (block, state) in enumerate(zip(self.blocks, states, strict=True)):
+            if self.layer_drop.leaves_out(number):
+                x = zero_gradients(x, block)
+            else:
+                x, state = block(x, layout, state)
             next_states.append(state)
         return self.norm(layout.join(x)), next_states
 

@@ -68,6 +68,8 @@ class ConvolutionalPositions(EncoderBlock):
         post_norm: Normalise the sum.
     """
 
+    droppable = False
+
     def __init__(
         self, size: int, kernel_size: int, groups: int, dropout_rate: float, post_norm: bool
     ) -> None:

@@ -76,6 +76,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         activation_dropout_rate: Dropout of the feed-forward units.
         input_dropout_rate: Dropout of the projected features (fairseq's ``dropout_input``).
         attention_head_size: Size of a head, even; by default output_size / heads.
+        layerdrop: Probability of leaving a block out of a training step.
 
     Raises:
         ConfigError: If sizes do not divide as they must, or a rate is out of range.
@@ -99,6 +100,7 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         activation_dropout_rate: float = 0.0,
         input_dropout_rate: float = 0.1,
         attention_head_size: int | None = None,
+        layerdrop: float = 0.0,
     ) -> None:
         kind = Wav2Vec2Block if layer_norm_first else Wav2Vec2PostNormBlock
         rates = (dropout_rate, attention_dropout_rate, activation_dropout_rate)
@@ -112,7 +114,14 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         for i in range(num_blocks):
             blocks.append(kind(output_size, heads[i], units[i], *rates, attention_head_size))
         super().__init__(
-            input_size, output_size, blocks, "none", 0, input_dropout_rate, layer_norm_first
+            input_size,
+            output_size,
+            blocks,
+            "none",
+            0,
+            input_dropout_rate,
+            layer_norm_first,
+            layerdrop,
         )
 
     @property

@@ -52,14 +52,17 @@ class JointTraining(nn.Module):
     def draw_subnets(self) -> list[Draw]:
         """Return (subnet, context, loss weight) of every subnet of this batch.
 
-        In training as :meth:`Supernet.sample_subnets` draws them, which advances ``num_batches``;
-        else all subnets, each in its default context.
+        In training as :meth:`Supernet.sample_subnets` draws them, through the blocks that
+        :meth:`Supernet.draw_layers` leaves in; that advances ``num_batches``. Else all subnets,
+        each in its default context.
         """
         if not self.training:
             weights = self.supernet_config.loss_weights
             subnets = self.supernet.subnets.values()
             return [(subnet, subnet.context, weights[subnet.name]) for subnet in subnets]
-        drawn = self.supernet.sample_subnets(int(self.num_batches))
+        step = int(self.num_batches)
+        self.supernet.draw_layers(step)
+        drawn = self.supernet.sample_subnets(step)
         self.num_batches += 1
         return drawn
 

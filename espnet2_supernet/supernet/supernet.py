@@ -17,6 +17,7 @@ from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.sparsity.unit_group import UnitGroup, find_units, select_units
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.extraction import extract_subnet
+from espnet2_supernet.supernet.layer_drop import LayerDrop
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 from espnet2_supernet.supernet.sampling import Draw
 from espnet2_supernet.supernet.subnet import Subnet
@@ -63,6 +64,7 @@ class Supernet:
         modules = dict(root.named_modules())
         self._linears = {k: m for k, m in modules.items() if isinstance(m, MaskedLinear)}
         self._norms = [m for m in modules.values() if isinstance(m, SubnetLayerNorm)]
+        self._layer_drops = [m for m in modules.values() if isinstance(m, LayerDrop)]
         self._prunables = {name: self._select(name, spec) for name, spec in self.masks.items()}
         for name, prunables in self._prunables.items():
             for one in prunables:
@@ -155,6 +157,15 @@ class Supernet:
             (subnet, context, loss weight) of every subnet to train.
         """
         return self.config.sampling.draw(self.subnets, self.config.loss_weights, step)
+
+    def draw_layers(self, step: int) -> None:
+        """Draw the layers that a training step leaves out; see :class:`LayerDrop`.
+
+        Args:
+            step: Number of the training step.
+        """
+        for number, layers in enumerate(self._layer_drops):
+            layers.draw(f"layers-{self.config.sampling.seed}-{number}-{step}")
 
     def pruner(self, network: nn.Module | None = None) -> Pruner | None:
         """Make the pruner of all masks, to be registered in the model; ``None`` without masks.

@@ -21,6 +21,8 @@ MASK_CHOICES = ("reset", "carry", "freeze")
 # Parts of a pre-trained model; only the first three mean something to a recogniser.
 _TAKEN = ("encoder.", "normalize.", "frontend.")
 _DROPPED = ("heads.", "pruner.", "num_batches")
+# Options of training alone: they may differ.
+_RATES = ("dropout_rate", "layerdrop")
 _MASK_KEYS = ("pattern", "sparsity", "include", "exclude")
 
 
@@ -101,7 +103,7 @@ def _differing_options(
         before = completed(class_, pretrained.get(f"{name}_conf"))
         after = completed(class_, given.get(f"{name}_conf"))
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key) and not key.endswith("dropout_rate"):
+            if before.get(key) != after.get(key) and not key.endswith(_RATES):
                 differing.append(f"{name}_conf.{key} was {before.get(key)}, is {after.get(key)}")
     return differing
 

@@ -100,7 +100,8 @@ def test_differences_are_named(tiny_corpus, pretrained, tmp_path, changes, messa
 
 
 def test_dropout_and_default_values_may_differ(tiny_corpus, pretrained, tmp_path):
-    encoder = tiny_corpus.config()["encoder_conf"] | {"dropout_rate": 0.3, "subsampling": "conv2d"}
+    changes = {"dropout_rate": 0.3, "layerdrop": 0.1, "subsampling": "conv2d"}
+    encoder = tiny_corpus.config()["encoder_conf"] | changes
     cmd = options(tiny_corpus, pretrained, tmp_path, encoder_conf=encoder)
     transfer.check_pretraining(parse(cmd), SupernetASRTask.class_choices_list)
 

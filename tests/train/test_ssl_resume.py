@@ -6,8 +6,9 @@ import torch
 from espnet2_supernet.bin import ssl_train
 from espnet2_supernet.tasks.ssl import SupernetSSLTask
 
-# Accumulation over 3 of 40 batches leaves one over at the end of each epoch; dropout, crops, spans,
-# negatives and Gumbel noise are random. An epoch is long enough to be killed in its middle.
+# Accumulation over 3 of 40 batches leaves one over at the end of each epoch; dropout, LayerDrop,
+# crops, spans, negatives and Gumbel noise are random. An epoch is long enough to be killed in its
+# middle.
 OPTIONS = {
     "batch_size": 2,
     "num_iters_per_epoch": 40,
@@ -23,7 +24,8 @@ def test_killed_and_resumed_gives_the_same_weights_codebooks_and_masks(
     tiny_corpus, tmp_path, train_and_kill, assert_same_models
 ):
     torch.set_num_threads(1)
-    config = tiny_corpus.write_ssl_config(tmp_path / "train.yaml", **OPTIONS)
+    encoder = tiny_corpus.ssl_config()["encoder_conf"] | {"layerdrop": 0.3}
+    config = tiny_corpus.write_ssl_config(tmp_path / "train.yaml", encoder_conf=encoder, **OPTIONS)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     cmd = ["--config", str(config), "--resume", "true", "--output_dir"]
     ssl_train.main([*cmd, str(whole)])
@@ -54,7 +56,7 @@ def test_two_processes_agree_with_one(tiny_corpus, tmp_path, sequential, run_two
         batch_size=4,
         max_epoch=3,
         collate_fn_conf={"max_sample_size": 8000},
-        encoder_conf=given["encoder_conf"] | {"dropout_rate": 0.0},
+        encoder_conf=given["encoder_conf"] | {"dropout_rate": 0.0, "layerdrop": 0.3},
         model_conf=given["model_conf"] | {"dropout_features": 0.0, "loss_weights": [1.0, 0.1]},
         supernet_conf=given["supernet_conf"] | {"sequential_backward": sequential},
     )
