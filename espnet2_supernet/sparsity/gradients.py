@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from espnet2_supernet.sparsity.linear import MaskedLinear
+
+
+class Gradients(Protocol):
+    """Summed ``|gradient|`` by layer."""
+
+    def get(self, name: str) -> torch.Tensor | None:
+        """Return the sum of a layer (out, in), or ``None`` if it is not watched."""
+        ...
 
 
 class GradientSums(nn.Module):

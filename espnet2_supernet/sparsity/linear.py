@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,9 @@ class MaskedLinear(nn.Linear):
     Attributes:
         active_mask: Name of the mask in use, or ``None`` for the dense weight.
         patterns: The pattern each mask has to fit, by mask name.
+        relaxed_masks: Masks that are not applied in training.
+        watched_masks: Masks under which the gradient of ``weight * mask`` is gathered.
+        effective_grads: That gradient (out, in), by mask, summed over minibatches.
         unread_masks: Masks that :meth:`forward` need not apply: a layer behind reads nothing of
             what they prune.
 
@@ -52,6 +56,9 @@ class MaskedLinear(nn.Linear):
         self.active_mask: str | None = None
         self.patterns: dict[str, Pattern] = {}
         self.unread_masks: set[str] = set()
+        self.relaxed_masks: set[str] = set()
+        self.watched_masks: set[str] = set()
+        self.effective_grads: dict[str, torch.Tensor] = {}
         self._indices = BlockIndices()
 
     def add_mask(self, name: str, pattern: Pattern | None = None) -> None:
@@ -73,8 +80,8 @@ class MaskedLinear(nn.Linear):
         """Drop every mask; the weight stays as it is."""
         for name in self.patterns:
             delattr(self, _PREFIX + name)
-        self.patterns = {}
-        self.unread_masks = set()
+        self.patterns, self.effective_grads = {}, {}
+        self.unread_masks, self.relaxed_masks, self.watched_masks = set(), set(), set()
         self.active_mask = None
 
     def mask(self, name: str) -> torch.Tensor:
@@ -103,8 +110,13 @@ class MaskedLinear(nn.Linear):
         Returns:
             Output (..., out_features).
         """
-        if self.active_mask in self.unread_masks:
+        name = self.active_mask
+        if name in self.unread_masks or (self.training and name in self.relaxed_masks):
             return F.linear(x, self.weight, self.bias)
+        if name in self.watched_masks and self.weight.requires_grad and torch.is_grad_enabled():
+            weight = self.effective_weight()
+            weight.register_hook(functools.partial(self._gather, name))
+            return F.linear(x, weight, self.bias)
         if self.active_mask is not None:
             mask = self.mask(self.active_mask)
             if applies(x, self.weight, self.bias, mask, self.patterns[self.active_mask]):
@@ -112,6 +124,10 @@ class MaskedLinear(nn.Linear):
                 if index is not None:
                     return block_linear(x, self.weight, self.bias, mask, index)
         return F.linear(x, self.effective_weight(), self.bias)
+
+    def _gather(self, name: str, grad: torch.Tensor) -> None:
+        before, grad = self.effective_grads.get(name), grad.detach().float()
+        self.effective_grads[name] = grad.clone() if before is None else before + grad
 
     def extra_repr(self) -> str:
         """Show the masks beside the sizes."""

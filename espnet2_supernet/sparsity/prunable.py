@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import Pattern
 from espnet2_supernet.sparsity.score import Score
@@ -35,7 +35,7 @@ class Prunable(Protocol):
         """Add a mask that keeps every group."""
         ...
 
-    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+    def group_scores(self, score: Score, gradients: Gradients) -> torch.Tensor:
         """Mean score of the weights of every group, (G,); infinity = never prune."""
         ...
 
@@ -49,6 +49,10 @@ class Prunable(Protocol):
 
     def keep(self, name: str, keep: torch.Tensor) -> None:
         """Write a mask from kept groups, bool (G,)."""
+        ...
+
+    def relax(self, name: str, on: bool) -> None:
+        """Leave a mask out in training from now on, or apply it again."""
         ...
 
     def check(self, name: str, final: bool = False) -> None:
@@ -80,7 +84,7 @@ class PrunableLayer:
         """Add a mask that keeps every weight."""
         self.layer.add_mask(name, self.pattern)
 
-    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+    def group_scores(self, score: Score, gradients: Gradients) -> torch.Tensor:
         """Scores by the pattern, (G,)."""
         return self.pattern.group_scores(score(self.layer.weight, gradients.get(self.name)))
 
@@ -96,6 +100,10 @@ class PrunableLayer:
         """Write a mask, in place: DistributedDataParallel and the optimiser hold the tensor."""
         self.layer.mask(name).copy_(self.pattern.expand(keep, self._shape))
 
+    def relax(self, name: str, on: bool) -> None:
+        """Leave a mask out in training from now on, or apply it again."""
+        set_relaxed(self.layer, name, on)
+
     def check(self, name: str, final: bool = False) -> None:
         """Refuse a mask that is not of the pattern."""
         self.pattern.check(self.layer.mask(name), final=final)
@@ -103,6 +111,19 @@ class PrunableLayer:
     @property
     def _shape(self) -> tuple[int, int]:
         return self.layer.out_features, self.layer.in_features
+
+
+def set_relaxed(module: Any, name: str, on: bool) -> None:
+    """Leave a mask of one module out in training, or apply it again."""
+    (module.relaxed_masks.add if on else module.relaxed_masks.discard)(name)
+
+
+@torch.no_grad()
+def zero_pruned(prunables: Sequence[Prunable], name: str) -> None:
+    """Set the weights that a mask prunes to zero, in place."""
+    for one in prunables:
+        for layer in one.layers.values():
+            layer.weight.mul_(layer.mask(name))
 
 
 def report_sparsity(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.growth import Growth, check_growth
 from espnet2_supernet.sparsity.linear import MaskedLinear
-from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer, report_sparsity
+from espnet2_supernet.sparsity.position import SchedulePosition
+from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer, report_sparsity, zero_pruned
 from espnet2_supernet.sparsity.ranking import rank_layers
 from espnet2_supernet.sparsity.reachable import check_reachable
-from espnet2_supernet.sparsity.schedule import Schedule
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
 from espnet2_supernet.sparsity.score import get_score
 from espnet2_supernet.sparsity.spec import MaskSpec
@@ -23,7 +22,7 @@ from espnet2_supernet.sparsity.spec import MaskSpec
 Prunables = Sequence[Prunable | tuple[str, MaskedLinear]]
 
 
-class Pruner(nn.Module):
+class Pruner(SchedulePosition):
     """Re-estimates every mask from the weights, on a schedule of optimiser steps.
 
     After a step for which the schedule asks, each mask keeps the best groups of its pattern by
@@ -31,6 +30,9 @@ class Pruner(nn.Module):
     weights of a mask are trained both with and without it, those it hides keep learning and may
     come back at the next update (self-pruning, after the abstract of arXiv 2207.11906, which
     leaves the criterion open: pattern, score and schedule are our choice).
+
+    Under the schedule ``prune_and_grow`` the masks are estimated once and then swap groups (see
+    ``growth``). With ``adjust: dense`` updates set pruned weights to zero and all weights train.
 
     All state is in buffers: position in the schedule, total, gradient sums, and the masks in
     the layers. So a checkpoint resumes exactly and DistributedDataParallel broadcasts it. The
@@ -60,9 +62,6 @@ class Pruner(nn.Module):
         [[0, 1, 1, 0]]
     """
 
-    step: torch.Tensor
-    total_steps: torch.Tensor
-
     def __init__(
         self,
         masks: Mapping[str, tuple[MaskSpec, Prunables]],
@@ -70,11 +69,10 @@ class Pruner(nn.Module):
         total_weights: int | None = None,
     ) -> None:
         """Check the layers and start at step 0."""
-        super().__init__()
+        super().__init__(schedule)
         for name, (_, layers) in masks.items():
             if not layers:
                 raise ConfigError(f"mask '{name}' selects no layer; check its include and exclude")
-        self.schedule_spec = schedule
         self.specs = {name: spec for name, (spec, _) in masks.items()}
         # Inside a dict nn.Module does not see the layers, so they are not registered twice.
         self._prunables = {name: _prunables(*mask) for name, mask in masks.items()}
@@ -82,64 +80,14 @@ class Pruner(nn.Module):
             check_reachable(self._prunables[name], spec, f"mask '{name}'")
         self._total_weights = total_weights
         self._hook: Any = None
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("total_steps", torch.zeros((), dtype=torch.int64))
+        self._optimizer: torch.optim.Optimizer | None = None
         self.gradients = GradientSums(self._gradient_layers())
-
-    # ---- position in the schedule -------------------------------------------------------------
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule in steps.
-
-        Raises:
-            ConfigError: If it is in fractions and the total is unknown.
-        """
-        return self.schedule_spec.resolve(int(self.total_steps) or None)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the masks will not change any more."""
-        return self._knows_schedule() and self.schedule.is_frozen(int(self.step))
-
-    @property
-    def finished(self) -> bool:
-        """Whether the final sparsity has been reached; false if training stopped too early."""
-        return self._knows_schedule() and self.schedule.is_finished(int(self.step))
-
-    def set_total_steps(self, total_steps: int, override: bool = False) -> None:
-        """Tell how many optimiser steps the whole training has.
-
-        A total that is already stored, as after resuming, is kept, so that the schedule does not
-        jump. With ``override`` the new one replaces it; if the schedule has thereby ended, the
-        masks are brought to the final sparsity at once.
-
-        Raises:
-            ConfigError: If the number is not positive.
-        """
-        if total_steps < 1:
-            raise ConfigError(f"total optimiser steps must be positive, got {total_steps}")
-        stored = int(self.total_steps)
-        if stored and stored != total_steps and not override:
-            logging.warning("Pruner keeps its %d steps; %d asked for", stored, total_steps)
-            return
-        was_finished = self.finished
-        self.total_steps.fill_(total_steps)
-        if self.schedule.end > total_steps:
-            logging.warning(
-                "pruning ends at step %d, training at step %d: the final sparsity will not be "
-                "reached",
-                self.schedule.end,
-                total_steps,
-            )
-        if stored and self.finished and not was_finished:
-            self.update_masks()
-
-    def reset(self) -> None:
-        """Go back to step 0 with an unknown total, keeping the masks (for a new training)."""
-        self.step.zero_()
-        self.total_steps.zero_()
-        self.gradients.clear()
+        self.growth: Growth | None = None
+        if schedule.kind == "prune_and_grow":
+            for name, spec in self.specs.items():
+                check_growth(spec, f"mask '{name}'")
+            self.growth = Growth(self._prunables, schedule.growth)
+        self._prepare()
 
     # ---- the steps ----------------------------------------------------------------------------
 
@@ -152,6 +100,7 @@ class Pruner(nn.Module):
         if self._hook is not None:
             self._hook.remove()
         self._hook = optimizer.register_step_post_hook(self._after_step)
+        self._optimizer = optimizer
 
     def step_once(self) -> None:
         """Count one optimiser step and update the masks if the schedule says so.
@@ -164,23 +113,53 @@ class Pruner(nn.Module):
         step = int(self.step)
         if not schedule.is_frozen(step - 1):
             self.gradients.add()
+            if self.growth is not None:
+                self.growth.effective.add()
         if schedule.is_update(step):
             self.update_masks()
+        self._prepare()
+
+    def reset(self) -> None:
+        """Go back to step 0 with an unknown total, keeping the masks (for a new training)."""
+        super().reset()
+        self.gradients.clear()
+        if self.growth is not None:
+            self.growth.effective.clear()
+        self._prepare()
+
+    def set_total_steps(self, total_steps: int, override: bool = False) -> None:
+        """Tell how many steps the training has; see :meth:`SchedulePosition.set_total_steps`."""
+        super().set_total_steps(total_steps, override)
+        self._prepare()
 
     @torch.no_grad()
     def update_masks(self) -> None:
-        """Estimate every mask from the weights, at the sparsity of the present step."""
-        target = self.schedule.target(int(self.step))
+        """Bring every mask to the present step: estimate it from the weights, or swap groups."""
+        schedule, step = self.schedule, int(self.step)
+        fraction = schedule.swap_fraction(step)
         for name, spec in self.specs.items():
-            self._update_mask(name, spec, target * spec.sparsity)
+            if self.growth is None or fraction is None or not self._is_pruned(name):
+                self._estimate(name, spec, schedule.target(step) * spec.sparsity)
+            else:
+                score = get_score(spec.score)
+                self.growth.swap(name, spec, fraction, score, self._optimizer)
+            if self.schedule_spec.adjust == "dense":
+                zero_pruned(self._prunables[name], name)
         self.gradients.clear()
+        if self.growth is not None:
+            self.growth.effective.clear()
+            if fraction is None:
+                self.growth.remember()
 
     def recompute(self) -> None:
         """Fit the masks to weights that were replaced, for example by an average.
 
-        Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too.
+        Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too, and
+        those that a swap found, which remember more than the weights tell.
         """
         step = int(self.step)
+        if self.growth is not None:
+            return
         if self._knows_schedule() and step >= self.schedule.begin and not self.frozen:
             self.update_masks()
 
@@ -213,7 +192,7 @@ class Pruner(nn.Module):
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _update_mask(self, name: str, spec: MaskSpec, sparsity: float) -> None:
+    def _estimate(self, name: str, spec: MaskSpec, sparsity: float) -> None:
         prunables, score = self._prunables[name], get_score(spec.score)
         kept = rank_layers(
             [one.group_scores(score, self.gradients) for one in prunables],
@@ -226,13 +205,29 @@ class Pruner(nn.Module):
         for one, keep in zip(prunables, kept, strict=True):
             one.keep(name, keep)
 
+    def _is_pruned(self, name: str) -> bool:
+        return not all(bool(one.kept(name).all()) for one in self._prunables[name])
+
+    def _prepare(self) -> None:
+        """Tell the layers what the next step needs of them; it follows from the position."""
+        if not self._knows_schedule():
+            return
+        schedule, step = self.schedule, int(self.step)
+        if self.growth is not None:
+            self.growth.effective.watch(schedule.gathers(step + 1))
+        if self.schedule_spec.adjust == "dense":
+            for name, prunables in self._prunables.items():
+                for one in prunables:
+                    one.relax(name, not schedule.is_finished(step))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._prepare()
+
     def _gradient_layers(self) -> dict[str, MaskedLinear]:
         watched = [n for n, spec in self.specs.items() if get_score(spec.score).needs_gradient]
         prunables = [one for name in watched for one in self._prunables[name]]
         return {name: layer for one in prunables for name, layer in one.layers.items()}
-
-    def _knows_schedule(self) -> bool:
-        return not self.schedule_spec.needs_total_steps or int(self.total_steps) > 0
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         # A fused optimiser is called in any case; the gradient scaler tells it to do nothing.
@@ -240,8 +235,8 @@ class Pruner(nn.Module):
             self.step_once()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the hook behind: it belongs to an optimiser that is not copied."""
-        return {**self.__dict__, "_hook": None}
+        """Leave the optimiser and its hook behind: they are not copied."""
+        return {**self.__dict__, "_hook": None, "_optimizer": None}
 
 
 def _prunables(spec: MaskSpec, layers: Prunables) -> list[Prunable]:

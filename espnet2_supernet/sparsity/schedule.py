@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -43,6 +44,14 @@ class Schedule:
         """Whether the final sparsity has been reached."""
         return step >= self.end
 
+    def swap_fraction(self, step: int) -> float | None:
+        """Return the fraction of kept groups to swap at this update; ``None``: estimate anew."""
+        return None
+
+    def gathers(self, step: int) -> bool:
+        """Whether the gradients of this step decide which groups grow."""
+        return False
+
 
 @dataclass(frozen=True)
 class OneShot(Schedule):
@@ -80,3 +89,37 @@ class Cubic(Schedule):
             return 1.0
         p = (step - self.begin) / (self.end - self.begin)
         return 1.0 + (self.initial - 1.0) * (1.0 - p) ** 3
+
+
+@dataclass(frozen=True)
+class PruneAndGrow(Constant):
+    """Prune once at ``begin``; then swap ever fewer kept groups for pruned ones until ``end``.
+
+    The fraction falls like a cosine, ``swap / 2 * (1 + cos(pi * p))`` with
+    ``p = (t - begin) / (end - begin)`` (RigL, arXiv 1911.11134). Dropped are the groups of lowest
+    score, grown those of largest gradient (SAFARI of S6-DAMON, as its reviewers tell it).
+
+    Attributes:
+        swap: Fraction of the kept groups that would be swapped at ``begin``.
+        gradient_steps: Steps before an update whose gradients are summed.
+
+    Example:
+        >>> schedule = PruneAndGrow(begin=10, end=50, update_every=20, swap=0.3)
+        >>> [(t, schedule.swap_fraction(t)) for t in (10, 30, 50)]
+        [(10, None), (30, 0.15), (50, 0.0)]
+    """
+
+    swap: float = 0.3
+    gradient_steps: int = 1
+
+    def swap_fraction(self, step: int) -> float | None:
+        """Return the fraction of kept groups to swap at this update; ``None``: estimate anew."""
+        if step <= self.begin:
+            return None
+        p = min((step - self.begin) / max(self.end - self.begin, 1), 1.0)
+        return 0.5 * self.swap * (1.0 + math.cos(math.pi * p))
+
+    def gathers(self, step: int) -> bool:
+        """Whether the gradients of this step decide which groups grow."""
+        coming = range(step, step + self.gradient_steps)
+        return any(later > self.begin and self.is_update(later) for later in coming)

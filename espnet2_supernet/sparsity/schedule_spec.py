@@ -7,13 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
-from espnet2_supernet.sparsity.schedule import Constant, Cubic, OneShot, Schedule
+from espnet2_supernet.sparsity.schedule import Constant, Cubic, OneShot, PruneAndGrow, Schedule
 
+_SHARED = ("kind", "begin", "end", "update_every", "freeze")
 _KEYS = {
     "one_shot": ("kind", "begin"),
-    "constant": ("kind", "begin", "end", "update_every", "freeze"),
-    "cubic": ("kind", "begin", "end", "update_every", "freeze", "initial"),
+    "constant": (*_SHARED, "adjust"),
+    "cubic": (*_SHARED, "initial", "adjust"),
+    "prune_and_grow": (*_SHARED[:4], "swap", "growth", "gradient_steps"),
 }
+GROWTHS = ("kept", "zero", "initial")
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,18 @@ class ScheduleSpec:
     """A schedule whose ``begin`` and ``end`` may be fractions of all steps.
 
     Attributes:
-        kind: ``cubic``, ``constant`` or ``one_shot``.
+        kind: ``cubic``, ``constant``, ``one_shot`` or ``prune_and_grow``.
         begin: First update: a float is a fraction of all steps, an int a number of steps.
         end: Last update, likewise; unused by ``one_shot``.
         update_every: Steps between updates.
         freeze: Whether masks stay as they are after ``end``.
         initial: Sparsity at ``begin`` as a fraction of the final one; ``cubic`` only.
+        adjust: What trains until ``end``: ``masked``, the weights under the mask, or ``dense``, all
+            weights, after those that an update prunes were set to zero (PARP, arXiv 2106.05933).
+        swap: Fraction of kept groups to swap at first; ``prune_and_grow`` only, as the next two.
+        growth: Weights that a grown group starts from: ``kept``, what they are; ``zero``, so that
+            growing changes nothing at first; ``initial``, what they were at ``begin``.
+        gradient_steps: Steps before an update whose gradients are summed.
     """
 
     kind: str = "cubic"
@@ -35,6 +44,16 @@ class ScheduleSpec:
     update_every: int = 500
     freeze: bool = True
     initial: float = 0.0
+    adjust: str = "masked"
+    swap: float = 0.3
+    growth: str = "kept"
+    gradient_steps: int = 1
+
+    @property
+    def writes_weights(self) -> bool:
+        """Whether updates change weights; then no other subnet may read these."""
+        grows = self.kind == "prune_and_grow" and self.growth != "kept"
+        return grows or self.adjust == "dense"
 
     @property
     def needs_total_steps(self) -> bool:
@@ -64,6 +83,9 @@ class ScheduleSpec:
         end = max(_steps(self.end, total_steps), 1)
         if end < begin:
             raise ConfigError(f"schedule: end (step {end}) comes before begin (step {begin})")
+        if self.kind == "prune_and_grow":
+            every = self.update_every
+            return PruneAndGrow(begin, end, every, True, self.swap, self.gradient_steps)
         if self.kind == "constant":
             return Constant(begin, end, self.update_every, self.freeze)
         return Cubic(begin, end, self.update_every, self.freeze, self.initial)
@@ -71,7 +93,8 @@ class ScheduleSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return what :func:`parse_schedule` reads back to an equal schedule."""
         values = asdict(self)
-        return {key: values[key] for key in _KEYS[self.kind]}
+        keys = [k for k in _KEYS[self.kind] if k != "adjust" or self.adjust != "masked"]
+        return {key: values[key] for key in keys}  # without what older configurations have not
 
 
 def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> ScheduleSpec:
@@ -96,13 +119,22 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
         if key in spec:
             _check_when(spec[key], f"{where}.{key}")
     parsed = ScheduleSpec(**spec)
-    every, initial = parsed.update_every, parsed.initial
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ConfigError(f"{where}.update_every: a whole number of steps from 1, got {every!r}")
+    for key in ("update_every", "gradient_steps"):
+        value = getattr(parsed, key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{where}.{key}: a whole number of steps from 1, got {value!r}")
     if not isinstance(parsed.freeze, bool):
         raise ConfigError(f"{where}.freeze: true or false, got {parsed.freeze!r}")
-    if isinstance(initial, bool) or not isinstance(initial, (int, float)) or not 0 <= initial <= 1:
-        raise ConfigError(f"{where}.initial: a fraction from 0 to 1, got {initial!r}")
+    for key in ("initial", "swap"):
+        value = getattr(parsed, key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ConfigError(f"{where}.{key}: a fraction from 0 to 1, got {value!r}")
+    for key, valid in (("growth", GROWTHS), ("adjust", ("masked", "dense"))):
+        if getattr(parsed, key) not in valid:
+            one = " or ".join(valid)
+            raise ConfigError(f"{where}.{key}: write {one}, got {getattr(parsed, key)!r}")
+    if parsed.adjust == "dense" and not parsed.freeze:
+        raise ConfigError(f"{where}: adjust: dense needs freeze: true, or no mask is ever in force")
     if kind != "one_shot" and type(parsed.begin) is type(parsed.end) and parsed.end < parsed.begin:
         raise ConfigError(f"{where}: end {parsed.end} comes before begin {parsed.begin}")
     return parsed

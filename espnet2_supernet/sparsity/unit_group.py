@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from espnet2_supernet.errors import ConfigError
-from espnet2_supernet.sparsity.gradients import GradientSums
+from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import Structured
+from espnet2_supernet.sparsity.prunable import set_relaxed
 from espnet2_supernet.sparsity.score import Score
 from espnet2_supernet.sparsity.units import UnitPart, Units, cut
 
@@ -66,19 +67,19 @@ class UnitGroup:
             elif hasattr(module, "add_mask"):
                 module.add_mask(name)  # type: ignore[operator]
 
-    def group_scores(self, score: Score, gradients: GradientSums) -> torch.Tensor:
+    def group_scores(self, score: Score, gradients: Gradients) -> torch.Tensor:
         """Mean score of the weights of every unit, (U,): ``||w_u||_1 / |w_u|`` by magnitude.
 
         All matrices of a unit count; biases, norms and depthwise kernels, which are a few of its
-        weights, do not (our choice).
+        weights, do not (our choice). A matrix without a gradient has none to give.
         """
-        sums = [
-            part.sum_units(
-                score(layer.weight, gradients.get(name)).sum(1 if part.axis == "output" else 0)
-            )
-            for (part, layer), name in zip(self._matrices(), self.layers, strict=True)
-        ]
-        return torch.stack(sums).sum(0) / self.group_sizes()
+        sums = torch.zeros(self.count, device=self._reader()[1].weight.device)
+        for (part, layer), name in zip(self._matrices(), self.layers, strict=True):
+            gradient = gradients.get(name)
+            if gradient is not None or not score.needs_gradient:
+                scores = score(layer.weight, gradient)
+                sums += part.sum_units(scores.sum(1 if part.axis == "output" else 0))
+        return sums / self.group_sizes()
 
     def group_sizes(self) -> torch.Tensor:
         """Weights of every unit in its matrices, int64 (U,)."""
@@ -111,6 +112,12 @@ class UnitGroup:
             if part.axis == "output" and mask.ndim == 2:
                 entries = entries[:, None]
             mask.copy_(entries.expand_as(mask))
+
+    def relax(self, name: str, on: bool) -> None:
+        """Leave a mask out in training from now on, or apply it again."""
+        for _, module in self._parts:
+            if hasattr(module, "add_mask"):
+                set_relaxed(module, name, on)
 
     def check(self, name: str, final: bool = False) -> None:
         """Refuse a mask whose parts contradict each other, or that keeps too few units.

@@ -104,6 +104,7 @@ mean 'subnets'?
             sequential_backward=sequential,
         )
         _check_teacher(config, where)
+        _check_readers(config, where)
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,6 +157,19 @@ def _check_teacher(config: SupernetConfig, where: str) -> None:
             f"{where}.distillation.teacher: '{teacher}' teaches in every step, so list it in "
             "sampling.always"
         )
+
+
+def _check_readers(config: SupernetConfig, where: str) -> None:
+    """Refuse a schedule that writes weights which a subnet without that mask reads."""
+    masks = {subnet.mask_name for subnet in config.subnets.values()}
+    if not config.schedule.writes_weights or len(masks) == 1:
+        return
+    key, other = ("adjust", "masked") if config.schedule.adjust == "dense" else ("growth", "kept")
+    raise ConfigError(
+        f"{where}.schedule.{key}: {getattr(config.schedule, key)} changes weights that a mask "
+        f"prunes, and subnets without this mask read them; give all subnets one mask, or write "
+        f"{key}: {other}"
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -29,6 +29,7 @@ class SubnetLayerNorm(nn.LayerNorm):
     Attributes:
         active: Name of the subnet in use; ``None`` or an unknown name uses ``weight``, ``bias``.
         active_mask: Name of the mask in use, or ``None`` for all entries.
+        relaxed_masks: Masks that are not applied in training.
 
     Example:
         >>> norm = SubnetLayerNorm(4)
@@ -44,6 +45,7 @@ class SubnetLayerNorm(nn.LayerNorm):
         """Start shared by all subnets."""
         super().__init__(dim, eps=eps)
         self.active = None
+        self.relaxed_masks: set[str] = set()
 
     def add_subnets(self, names: Iterable[str]) -> None:
         """Give every subnet but the first a private copy of scale and bias.
@@ -90,6 +92,7 @@ class SubnetLayerNorm(nn.LayerNorm):
         for key in [key for key in self._buffers if key.startswith(_MASK_PREFIX)]:
             delattr(self, key)
         self.active = self.active_mask = None
+        self.relaxed_masks = set()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise the last axis.
@@ -101,7 +104,8 @@ class SubnetLayerNorm(nn.LayerNorm):
             Normalised input (..., dim); what a mask prunes has no meaning there.
         """
         private = self.private(self.active)
-        if self.active_mask is not None:
+        relaxed = self.training and self.active_mask in self.relaxed_masks
+        if self.active_mask is not None and not relaxed:
             norm = self if private is None else private
             return _masked_norm(x, self.mask(self.active_mask), norm)
         return super().forward(x) if private is None else private(x)

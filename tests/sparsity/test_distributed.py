@@ -34,6 +34,33 @@ class Net(torch.nn.Module):
         return (dense - y).pow(2).mean() + (sparse - y).pow(2).mean()
 
 
+class GrowingNet(torch.nn.Module):
+    """One masked pass whose mask swaps blocks by the gradient of the effective weight."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = MaskedLinear(16, 8)
+        spec = MaskSpec.parse({"pattern": {"block": [2, 1]}, "sparsity": 0.5})
+        self.fc.add_mask("device", spec.pattern)
+        schedule = parse_schedule(
+            {
+                "kind": "prune_and_grow",
+                "begin": 2,
+                "end": 8,
+                "update_every": 2,
+                "growth": "zero",
+                "gradient_steps": 2,
+                "swap": 0.5,
+            }
+        )
+        self.pruner = Pruner({"device": (spec, [("fc", self.fc)])}, schedule)
+        self.fc.active_mask = "device"
+
+    def forward(self, x, y):
+        return (self.fc(x) - y).pow(2).mean()
+
+
 def train(net, part):
     model = DistributedDataParallel(net) if dist.is_initialized() else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -46,12 +73,16 @@ def train(net, part):
     return net.state_dict()
 
 
+KINDS = (Net, GrowingNet)
+
+
 def worker(rank, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    state = train(Net(), slice(4 * rank, 4 * rank + 4))
-    torch.save(state, os.path.join(folder, f"{rank}.pth"))
+    for kind in KINDS:
+        state = train(kind(), slice(4 * rank, 4 * rank + 4))
+        torch.save(state, os.path.join(folder, f"{kind.__name__}{rank}.pth"))
     dist.destroy_process_group()
 
 
@@ -60,10 +91,12 @@ def test_ranks_agree_with_each_other_and_with_one_process(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.spawn(worker, args=(port, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
-    single = train(Net(), slice(0, 8))
-    assert first.keys() == single.keys()
-    for key, value in first.items():
-        assert torch.equal(value, second[key]), key
-        torch.testing.assert_close(value, single[key], rtol=1e-5, atol=1e-6)
-    assert first["fc.mask_device"].float().mean() == 0.5 and int(first["pruner.step"]) == 10
+    for kind in KINDS:
+        files = [tmp_path / f"{kind.__name__}{rank}.pth" for rank in (0, 1)]
+        first, second = (torch.load(file, weights_only=True) for file in files)
+        single = train(kind(), slice(0, 8))
+        assert first.keys() == single.keys()
+        for key, value in first.items():
+            assert torch.equal(value, second[key]), key
+            torch.testing.assert_close(value, single[key], rtol=1e-5, atol=1e-6)
+        assert first["fc.mask_device"].float().mean() == 0.5 and int(first["pruner.step"]) == 10

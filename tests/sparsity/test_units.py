@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -8,29 +10,11 @@ from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.schedule_spec import parse_schedule
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.sparsity.unit_group import find_units, select_units
-from espnet2_supernet.sparsity.units import UnitPart, Units
 
 
-class Hidden(nn.Module):
-    """Units of ``size`` entries each between two matrices."""
-
-    def __init__(self, count, size=1, kind="units"):
-        super().__init__()
-        self.count, self.size, self.kind = count, size, kind
-        self.up = MaskedLinear(6, count * size)
-        self.down = MaskedLinear(count * size, 6)
-
-    def units(self):
-        parts = (UnitPart("up", "output", self.size), UnitPart("down", "input", self.size))
-        return Units(self.kind, self.down.in_features // self.size, parts)
-
-    def forward(self, x):
-        return x + self.down(torch.tanh(self.up(x)))
-
-
-def make(schedule=None, kinds=None, ranking="layer", sparsity=0.5):
+def build(hidden, schedule=None, kinds=None, ranking="layer", sparsity=0.5):
     torch.manual_seed(0)
-    net = nn.Sequential(Hidden(8), Hidden(4, size=3, kind="heads"), Hidden(6))
+    net = nn.Sequential(hidden(8), hidden(4, size=3, kind="heads"), hidden(6))
     kinds = kinds or {"units": 1, "heads": 1}
     groups = select_units(find_units(net), kinds)
     pattern = {"structured": {"kinds": list(kinds), "min_kept": kinds}}
@@ -41,13 +25,12 @@ def make(schedule=None, kinds=None, ranking="layer", sparsity=0.5):
     return net, groups, Pruner({"device": (spec, groups)}, schedule)
 
 
-def activate(net, mask):
-    for layer in net.modules():
-        if isinstance(layer, MaskedLinear):
-            layer.active_mask = mask
+@pytest.fixture
+def make(hidden):
+    return functools.partial(build, hidden)
 
 
-def test_a_unit_is_scored_by_all_its_weights_and_goes_with_all():
+def test_a_unit_is_scored_by_all_its_weights_and_goes_with_all(make):
     net, groups, pruner = make()
     means = (net[0].up.weight.abs().sum(1) + net[0].down.weight.abs().sum(0)) / 12
     pruner.update_masks()  # step 0: nothing is pruned yet
@@ -64,7 +47,7 @@ def test_a_unit_is_scored_by_all_its_weights_and_goes_with_all():
     assert torch.equal(net[1].down.mask("device"), heads.expand(6, 12))
 
 
-def test_pruned_units_are_cut_out_and_the_rest_computes_the_same():
+def test_pruned_units_are_cut_out_and_the_rest_computes_the_same(make, activate):
     net, groups, pruner = make()
     for _ in range(2):
         pruner.step_once()
@@ -85,7 +68,7 @@ def test_pruned_units_are_cut_out_and_the_rest_computes_the_same():
     assert net[1].up.out_features == 6 and net[2].down.in_features == 3
 
 
-def test_pruned_units_stay_as_they_are_in_masked_training():
+def test_pruned_units_stay_as_they_are_in_masked_training(make, activate):
     net, groups, pruner = make()
     for _ in range(2):
         pruner.step_once()
@@ -105,7 +88,7 @@ def test_pruned_units_stay_as_they_are_in_masked_training():
 
 
 @pytest.mark.parametrize("ranking", ["kind", "global"])
-def test_ranking_over_modules_takes_more_from_small_weights_but_leaves_a_module(ranking):
+def test_ranking_over_modules_takes_more_from_small_weights_but_leaves_a_module(ranking, make):
     net, groups, pruner = make(ranking=ranking)
     with torch.no_grad():
         for parameter in net[0].parameters():
@@ -129,12 +112,12 @@ def test_ranking_over_modules_takes_more_from_small_weights_but_leaves_a_module(
         ({"sparsity": 0.95, "ranking": "global"}, "at most"),
     ],
 )
-def test_refuses_to_prune_below_what_has_to_stay(change, message):
+def test_refuses_to_prune_below_what_has_to_stay(change, message, make):
     with pytest.raises(ConfigError, match=message):
         make(**change)
 
 
-def test_masks_that_contradict_each_other_are_refused():
+def test_masks_that_contradict_each_other_are_refused(make):
     net, groups, pruner = make()
     net[0].up.mask("device")[0] = False
     with pytest.raises(ConfigError, match="mask of up does not fit the units that are kept"):

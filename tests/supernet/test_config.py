@@ -61,6 +61,9 @@ def test_empty_is_one_dense_subnet():
     assert list(config.subnets) == ["server"] and config.loss_weights == {"server": 1.0}
 
 
+BLOCK = {"pattern": {"block": [2, 1]}, "sparsity": 0.5}
+
+
 @pytest.mark.parametrize(
     "spec, message",
     [
@@ -74,6 +77,20 @@ def test_empty_is_one_dense_subnet():
         ({"subnets": {"a": {"mask": "b"}}}, "'b' is no subnet with a mask of its own"),
         ({"subnets": {"a": {"mask": {"sparsity": 1}}}}, "subnets.a.mask: pattern is missing"),
         ({"schedule": {"kinds": "cubic"}}, "did you mean 'kind'"),
+        (
+            {
+                "subnets": {"server": None, "device": {"mask": {**BLOCK}}},
+                "schedule": {"kind": "prune_and_grow", "growth": "zero"},
+            },
+            "schedule.growth: zero changes weights .*subnets without this mask read them",
+        ),
+        (
+            {
+                "subnets": {"server": None, "device": {"mask": {**BLOCK}}},
+                "schedule": {"kind": "constant", "adjust": "dense"},
+            },
+            "give all subnets one mask, or write adjust: masked",
+        ),
         ({"loss_weights": {"sever": 1}}, "did you mean 'server'"),
         ({"loss_weights": {}}, "weight of subnet 'server' is missing"),
         ({"loss_weights": {"server": 0}}, "above 0"),
