@@ -63,6 +63,34 @@ def _train_and_kill(task, cmd: list[str], file: Path, delay: float) -> None:
 
 
 @pytest.fixture
+def stop_after():
+    """A function that trains in this process and breaks off: ``(epochs, cmd)``."""
+    return _stop_after
+
+
+def _stop_after(epochs: int, cmd: list[str]) -> None:
+    class Stop(Exception):
+        pass
+
+    from espnet2_supernet.bin import asr_train
+    from espnet2_supernet.train import trainer
+
+    original = trainer.SupernetTrainer.train_one_epoch.__func__
+    calls = []
+
+    def counted(cls, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > epochs:
+            raise Stop
+        return original(cls, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.SupernetTrainer, "train_one_epoch", classmethod(counted))
+        with pytest.raises(Stop):
+            asr_train.main(cmd)
+
+
+@pytest.fixture
 def assert_same_models():
     """A function that compares the models of two experiments bit by bit."""
     return _assert_same_models

@@ -54,7 +54,7 @@ def test_killed_and_resumed_gives_the_same_weights(
 
 
 def test_the_epoch_that_a_kill_left_without_file_is_restored(
-    left_alone, tiny_corpus, tmp_path, assert_same_models
+    left_alone, tiny_corpus, tmp_path, assert_same_models, stop_after
 ):
     config = tiny_corpus.write_config(tmp_path / "train.yaml", **{**OPTIONS, "max_epoch": 6})
     out = tmp_path / "exp"
@@ -65,29 +65,6 @@ def test_the_epoch_that_a_kill_left_without_file_is_restored(
     asr_train.main(cmd)
     assert_same_models(left_alone / "exp", out)
     assert not list(out.glob(".*.pth"))
-
-
-def stop_after(epochs: int, cmd: list[str]) -> None:
-    """Train in this process and break off after some epochs."""
-
-    class Stop(Exception):
-        pass
-
-    from espnet2_supernet.train import trainer
-
-    original = trainer.SupernetTrainer.train_one_epoch.__func__
-    calls = []
-
-    def counted(cls, *args, **kwargs):
-        calls.append(1)
-        if len(calls) > epochs:
-            raise Stop
-        return original(cls, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.SupernetTrainer, "train_one_epoch", classmethod(counted))
-        with pytest.raises(Stop):
-            asr_train.main(cmd)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tiny_corpus, left_alone, tmp_path):
