@@ -18,8 +18,8 @@ class SupernetTransformerEncoder(SupernetEncoder):
         num_blocks: Number of blocks.
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
-        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T), ``conv2d``, or ``none``
-            for a front-end with frames of the encoder's length.
+        subsampling: ``stack`` (default, as torchaudio's Emformer RNN-T), ``conv2d``, ``conv1d``,
+            or ``none`` for a front-end with frames of the encoder's length.
         subsampling_channels: Channels of ``conv2d``.
         attention_head_size: Size of a head, even; by default output_size / heads.
         layerdrop: Probability of leaving a block out of a training step.
@@ -69,13 +69,15 @@ class SupernetConformerEncoder(SupernetEncoder):
         dropout_rate: Dropout of module outputs and feed-forward units.
         attention_dropout_rate: Dropout of attention weights.
         cnn_module_kernel: Width of the depthwise kernel in frames, odd.
-        subsampling: ``conv2d`` (default), ``stack`` or ``none``.
+        subsampling: ``conv2d`` (default), ``conv1d``, ``stack`` or ``none``.
         subsampling_channels: Channels of ``conv2d``.
         attention_head_size: Size of a head, even; by default output_size / heads.
         macaron_linear_units: Inner size of the first feed-forward module of each block; by
             default as the second's.
         convolution_channels: Channels of the convolution of each block; by default output_size.
         layerdrop: Probability of leaving a block out of a training step.
+        layerdrop_keep_norm: Of a block that is left out, by chance or by the depth of a subnet,
+            keep the final norm (LDASR).
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         macaron_linear_units: PerBlock | None = None,
         convolution_channels: PerBlock | None = None,
         layerdrop: float = 0.0,
+        layerdrop_keep_norm: bool = False,
     ) -> None:
         heads = per_block(attention_heads, num_blocks, "attention_heads")
         units = per_block(linear_units, num_blocks, "linear_units")
@@ -123,4 +126,5 @@ class SupernetConformerEncoder(SupernetEncoder):
             subsampling_channels,
             dropout_rate,
             layerdrop=layerdrop,
+            keep_norm=layerdrop_keep_norm,
         )

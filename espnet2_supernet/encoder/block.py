@@ -62,10 +62,16 @@ class EncoderBlock(nn.Module):
     """A part of the encoder that maps chunks to chunks and remembers what came before.
 
     Attributes:
-        droppable: Whether LayerDrop may leave it out of a training step.
+        droppable: Whether it counts as a layer: LayerDrop may leave it out of a training step, a
+            depth out of a subnet.
     """
 
     droppable = True
+
+    @property
+    def bypass_norm(self) -> nn.Module | None:
+        """Final norm of the block, which may be kept when the block is left out."""
+        return None
 
     def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
         """State before the first frame.
@@ -199,6 +205,11 @@ class ConformerBlock(TransformerBlock):
     def channels(self) -> int:
         """Channels C of the convolution."""
         return self.convolution.channels
+
+    @property
+    def bypass_norm(self) -> nn.Module:
+        """Norm of the output."""
+        return self.norm_out
 
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState

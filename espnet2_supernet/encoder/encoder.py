@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
@@ -18,10 +18,9 @@ from espnet2_supernet.encoder.streaming import EncoderState, init_state, stream
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.layer_drop import LayerDrop, zero_gradients
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
-
-FULL_CONTEXT = Context()
 
 
 class SupernetEncoder(AbsEncoder):
@@ -31,12 +30,13 @@ class SupernetEncoder(AbsEncoder):
         input_size: Feature dimension F.
         output_size: Model dimension D.
         blocks: The blocks, each of dimension D.
-        subsampling: ``conv2d`` or ``stack``, both by four; or ``none``, a projection.
+        subsampling: ``conv2d``, ``conv1d`` or ``stack``, by four; or ``none``, a projection.
         subsampling_channels: Channels of the ``conv2d`` subsampling.
         dropout_rate: Dropout of the subsampled frames.
         final_norm: Normalise the output; post-norm blocks have done so.
         layerdrop: Probability with which a training step leaves a block out, see
             :class:`LayerDrop`.
+        keep_norm: Of a block that is left out, keep the final norm.
 
     Attributes:
         subsampling_factor: Features of each frame.
@@ -60,6 +60,7 @@ class SupernetEncoder(AbsEncoder):
         dropout_rate: float,
         final_norm: bool = True,
         layerdrop: float = 0.0,
+        keep_norm: bool = False,
     ) -> None:
         super().__init__()
         if subsampling not in SUBSAMPLING:
@@ -72,7 +73,7 @@ class SupernetEncoder(AbsEncoder):
         self.subsampling = kind(input_size, output_size, **options)
         self.subsampling_factor = kind.factor
         self.dropout = Dropout(dropout_rate)
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = LayerStack(blocks, keep_norm)
         self.layer_drop = LayerDrop(layerdrop, [block.droppable for block in blocks])
         self.norm = SubnetLayerNorm(output_size) if final_norm else nn.Identity()
         self.input_size, self._output_size = input_size, output_size
@@ -158,7 +159,7 @@ class SupernetEncoder(AbsEncoder):
         """
         if frames.size(1) == 0:
             return frames, lengths
-        context = context or FULL_CONTEXT
+        context = context or Context()
         layout = ChunkLayout.for_context(context, lengths, frames.size(1))
         if keep is not None:
             layout = KeptLayout.build(context, keep, layout.valid.size(1), compacted)
@@ -214,10 +215,15 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
-        x, next_states = layout.split(frames), []
-        for number, (block, state) in enumerate(zip(self.blocks, states, strict=True)):
+        x, running = layout.split(frames), self.blocks.running()
+        next_states: list[BlockState] = []
+        for number, block in enumerate(self.blocks):
+            if block not in running:
+                x = self.blocks.bypass(block, x)
+                continue
+            state = states[len(next_states)]
             if self.layer_drop.leaves_out(number):
-                x = zero_gradients(x, block)
+                x = zero_gradients(self.blocks.bypass(block, x), block)
             else:
                 x, state = block(x, layout, state)
             next_states.append(state)
@@ -226,5 +232,5 @@ class SupernetEncoder(AbsEncoder):
     def block_states(self, context: Context, batch_size: int) -> list[BlockState]:
         """State of every block before the first frame."""
         like = next(self.subsampling.parameters())
-        blocks = cast("Iterable[EncoderBlock]", self.blocks)
-        return [block.init_state(batch_size, context.left_context, like) for block in blocks]
+        left, blocks = context.left_context, self.blocks.running()
+        return [block.init_state(batch_size, left, like) for block in blocks]

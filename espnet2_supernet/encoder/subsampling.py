@@ -97,6 +97,55 @@ class Conv2dSubsampling(nn.Module):
         return self.linear(x.transpose(1, 2).flatten(2)), next_state
 
 
+class Conv1dSubsampling(nn.Module):
+    """Two convolutions of three frames and stride two over time, causal.
+
+    The front-end of EncRL (arXiv 2505.16991): convolution, GELU, norm, convolution, GELU. Padding
+    is in the past only, and a LayerNorm stands where theirs has BatchNorm (our choice: both so
+    that it streams).
+
+    Args:
+        input_size: Feature dimension F.
+        output_size: Model dimension D.
+    """
+
+    factor = FACTOR
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(input_size, output_size, 3, stride=2)
+        self.norm = nn.LayerNorm(output_size)
+        self.conv2 = nn.Conv1d(output_size, output_size, 3, stride=2)
+
+    def init_state(self, batch_size: int) -> list[Tensor]:
+        """The last input frame of each convolution, zeros before the first.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            ``(B, 1, F)`` and ``(B, 1, D)``.
+        """
+        convs = (self.conv1, self.conv2)
+        return [conv.weight.new_zeros(batch_size, 1, conv.in_channels) for conv in convs]
+
+    def forward(self, feats: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Map features to a fourth as many frames.
+
+        Args:
+            feats: Features ``(B, 4 n, F)``.
+            state: Result of :meth:`init_state` or of the last call.
+
+        Returns:
+            Frames ``(B, n, D)`` and the next state.
+        """
+        feats = torch.cat([state[0].to(feats.dtype), feats], dim=1)
+        x = self.norm(F.gelu(self.conv1(feats.transpose(1, 2))).transpose(1, 2))
+        x = torch.cat([state[1].to(x.dtype), x], dim=1)
+        out = F.gelu(self.conv2(x.transpose(1, 2))).transpose(1, 2)
+        return out, [feats[:, -1:], x[:, -1:]]
+
+
 class FeatureProjection(nn.Module):
     """Layer norm and linear projection, frame by frame (wav2vec 2.0, ``feature_projection``).
 
@@ -126,5 +175,6 @@ class FeatureProjection(nn.Module):
 SUBSAMPLING = {
     "stack": StackSubsampling,
     "conv2d": Conv2dSubsampling,
+    "conv1d": Conv1dSubsampling,
     "none": FeatureProjection,
 }

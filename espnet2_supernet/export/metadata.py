@@ -74,7 +74,7 @@ def common_metadata(model: Any, args: Any, subnet: str) -> dict[str, str]:
         "feature_dim": model.frontend.output_size(),
         "features": json.dumps(features),
         "encoder_dim": model.encoder.output_size(),
-        "num_encoder_layers": len(model.encoder.blocks),
+        "num_encoder_layers": model.supernet.num_layers(subnet),
         "subsampling_factor": FACTOR,
     }
     return {key: str(value) for key, value in entries.items()}

@@ -11,6 +11,7 @@ from torch import nn
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.unit_group import find_units
+from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 from espnet2_supernet.supernet.subnet import Subnet
 
@@ -33,7 +34,11 @@ def extract_subnet(
         forget: Objects that the copy has ``None`` for, besides its pruners.
 
     Returns:
-        Network of the same classes, without masks, private norms or pruner.
+        Network of the same classes, without masks, private norms, pruner, or the layers that the
+        subnet does not run.
+
+    Raises:
+        ConfigError: If norms of layers that it does not run belong to the subnet.
     """
     pruners = [module for module in whole.modules() if isinstance(module, Pruner)]
     path = next(name for name, module in whole.named_modules() if module is root)
@@ -47,6 +52,8 @@ def extract_subnet(
     groups = find_units(network.get_submodule(path)) if kept else {}
     for name, units in kept.items():
         groups[name].cut(units)
+    for stack in [module for module in network.modules() if isinstance(module, LayerStack)]:
+        stack.fold(subnet.depth)
     return network
 
 

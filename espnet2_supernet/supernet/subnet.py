@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.depth import Depth
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Subnet:
         contexts: Contexts it is trained for; the first is its default.
         mask: Declaration of its mask, ``None`` for the dense weights.
         mask_name: Name of its mask: its own name, or that of the subnet whose mask it shares.
+        depth: Which layers it runs; ``None`` for all.
     """
 
     name: str
     contexts: tuple[Context, ...]
     mask: MaskSpec | None = None
     mask_name: str | None = None
+    depth: Depth | None = None
 
     @property
     def context(self) -> Context:

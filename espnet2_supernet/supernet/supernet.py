@@ -15,7 +15,9 @@ from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.sparsity.unit_group import UnitGroup, find_units, select_units
+from espnet2_supernet.supernet.activation import activated
 from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.supernet.depth import LayerStack, check_depths, left_out
 from espnet2_supernet.supernet.extraction import extract_subnet
 from espnet2_supernet.supernet.layer_drop import LayerDrop
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
@@ -39,7 +41,8 @@ class Supernet:
         config: The table and its rules.
 
     Raises:
-        ConfigError: If a mask selects no layer, or the root has a supernet already.
+        ConfigError: If a mask selects no layer, a depth does not fit, or the root has a supernet
+            already.
 
     Attributes:
         root: The network.
@@ -65,13 +68,16 @@ class Supernet:
         self._linears = {k: m for k, m in modules.items() if isinstance(m, MaskedLinear)}
         self._norms = [m for m in modules.values() if isinstance(m, SubnetLayerNorm)]
         self._layer_drops = [m for m in modules.values() if isinstance(m, LayerDrop)]
+        self._stacks = [m for m in modules.values() if isinstance(m, LayerStack)]
+        check_depths(self._stacks, self.subnets)
         self._prunables = {name: self._select(name, spec) for name, spec in self.masks.items()}
         for name, prunables in self._prunables.items():
             for one in prunables:
                 one.add_mask(name)
         if config.layer_norm == "per_subnet":
+            unused = {name: left_out(self._stacks, row) for name, row in self.subnets.items()}
             for norm in self._norms:
-                norm.add_subnets(self.subnets)
+                norm.add_subnets(name for name in self.subnets if norm not in unused[name])
 
     @property
     def masks(self) -> dict[str, MaskSpec]:
@@ -98,16 +104,20 @@ class Supernet:
         Raises:
             ConfigError: If it selects nothing.
         """
-        where: Mapping[str, object] = self._linears
+        users = [subnet for subnet in self.subnets.values() if subnet.mask_name == mask_name]
+        unused = set.intersection(*(left_out(self._stacks, subnet) for subnet in users))
+        where: Mapping[str, object]
         selected: list[Prunable]
         if isinstance(spec.pattern, CoupledUnits):
-            where = find_units(self.root)
-            groups = {name: group for name, group in where.items() if spec.selects(name)}
+            units = find_units(self.root)
+            groups = {k: g for k, g in units.items() if unused.isdisjoint(g.layers.values())}
+            where = groups
+            groups = {name: group for name, group in groups.items() if spec.selects(name)}
             selected = list(select_units(groups, dict(spec.pattern.kinds)))
         else:
-            named = self._linears.items()
-            pattern = spec.pattern
-            selected = [PrunableLayer(k, m, pattern) for k, m in named if spec.selects(k)]
+            named = {k: m for k, m in self._linears.items() if m not in unused}
+            pattern, where = spec.pattern, named
+            selected = [PrunableLayer(k, m, pattern) for k, m in named.items() if spec.selects(k)]
         if not selected:
             raise ConfigError(
                 f"mask '{mask_name}' selects none of the {len(where)} prunable layers: "
@@ -132,20 +142,9 @@ class Supernet:
             ConfigError: If there is no such subnet.
         """
         subnet = self.subnet(name)
-        masks_before = [layer.active_mask for layer in self._linears.values()]
-        norms_before = [(norm.active, norm.active_mask) for norm in self._norms]
-        for layer in self._linears.values():
-            layer.active_mask = subnet.mask_name if subnet.mask_name in layer.patterns else None
-        for norm in self._norms:
-            norm.active = name
-            norm.active_mask = subnet.mask_name if norm.has_mask(subnet.mask_name) else None
-        try:
+        linears = list(self._linears.values())
+        with activated(linears, self._norms, self._stacks, subnet):
             yield subnet
-        finally:
-            for layer, mask in zip(self._linears.values(), masks_before, strict=True):
-                layer.active_mask = mask
-            for norm, before in zip(self._norms, norms_before, strict=True):
-                norm.active, norm.active_mask = before
 
     def sample_subnets(self, step: int) -> list[Draw]:
         """Draw what to train in a step; see :meth:`Sampling.draw`.
@@ -166,6 +165,17 @@ class Supernet:
         """
         for number, layers in enumerate(self._layer_drops):
             layers.draw(f"layers-{self.config.sampling.seed}-{number}-{step}")
+
+    def num_layers(self, name: str) -> int:
+        """Return how many layers a subnet runs.
+
+        Raises:
+            ConfigError: If there is no such subnet.
+        """
+        subnet = self.subnet(name)
+        if subnet.depth is not None:
+            return subnet.depth.layers
+        return sum(len(stack.counted) for stack in self._stacks)
 
     def pruner(self, network: nn.Module | None = None) -> Pruner | None:
         """Make the pruner of all masks, to be registered in the model; ``None`` without masks.
@@ -218,15 +228,19 @@ class Supernet:
         """
         subnet = self.subnet(name)
         masks = [subnet.mask_name] if subnet.mask_name else list(self.masks)
+        out = left_out(self._stacks, subnet)
         layers = [m for m in self._linears.values() if not masks or m.patterns.keys() & masks]
+        layers = [layer for layer in layers if layer not in out]
         prunable = sum(layer.weight.numel() for layer in layers)
         with self.active_subnet(name), torch.no_grad():
             nonzero = sum(int(layer.effective_weight().count_nonzero()) for layer in layers)
-        unused = sum(norm.unused_parameters() for norm in self._norms)
+        unused = sum(norm.unused_parameters() for norm in self._norms if norm not in out)
+        unused += sum(p.numel() for module in out for p in module.parameters(recurse=False))
         whole = self.root if network is None else network
         parameters = sum(p.numel() for p in whole.parameters()) - unused
         mask_name = subnet.mask_name or ""
-        besides = sum(group.pruned_besides(mask_name) for group in self.unit_groups(mask_name))
+        groups = [g for g in self.unit_groups(mask_name) if out.isdisjoint(g.layers.values())]
+        besides = sum(group.pruned_besides(mask_name) for group in groups)
         return {
             "parameters": parameters,
             "nonzero": parameters - prunable + nonzero - besides,

@@ -8,6 +8,7 @@ from typing import Any
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.supernet.context import parse_contexts
+from espnet2_supernet.supernet.depth import parse_depth
 from espnet2_supernet.supernet.subnet import Subnet
 
 DEFAULT_TABLE = {"server": {"context": "full"}}
@@ -17,8 +18,8 @@ def parse_table(spec: Any, where: str) -> dict[str, Subnet]:
     """Read the rows of the table; the first row is the default subnet, so their order counts.
 
     Args:
-        spec: ``{name: {context: ..., mask: ...}}``; a mask is a block of its own or the name of
-            the subnet whose mask is shared.
+        spec: ``{name: {context: ..., mask: ..., depth: ...}}``; a mask is a block of its own or
+            the name of the subnet whose mask is shared.
         where: Path of the block, for error messages.
 
     Raises:
@@ -53,23 +54,24 @@ def _check_row(name: Any, row: Any, where: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}.{name}: write a block {{context: ..., mask: ...}}: {row!r}")
-    check_keys(row, ("context", "mask"), f"{where}.{name}")
+    check_keys(row, ("context", "mask", "depth"), f"{where}.{name}")
     return row
 
 
 def _subnet(name: str, row: Mapping[str, Any], own: Mapping[str, MaskSpec], where: str) -> Subnet:
     context = row.get("context")
     contexts = parse_contexts("full" if context is None else context, f"{where}.context")
+    depth = parse_depth(row.get("depth"), f"{where}.depth")
     mask = row.get("mask")
     if mask is None:
-        return Subnet(name, contexts)
+        return Subnet(name, contexts, depth=depth)
     owner = name if isinstance(mask, Mapping) else mask
     if not isinstance(owner, str) or owner not in own:
         raise ConfigError(
             f"{where}.mask: {owner!r} is no subnet with a mask of its own; there are: "
             f"{', '.join(own) or 'none'}"
         )
-    return Subnet(name, contexts, own[owner], owner)
+    return Subnet(name, contexts, own[owner], owner, depth)
 
 
 def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
@@ -78,4 +80,6 @@ def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
     if subnet.mask is not None:
         own = subnet.mask_name == subnet.name
         row["mask"] = subnet.mask.to_dict() if own else subnet.mask_name
+    if subnet.depth is not None:
+        row["depth"] = subnet.depth.to_spec()
     return row

@@ -12,7 +12,7 @@ from espnet2.utils.types import str_or_none
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
-from espnet2_supernet.tasks import loading, transfer, validation
+from espnet2_supernet.tasks import loading, starting, transfer, validation
 from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics, resumes
 from espnet2_supernet.train.trainer import MASKS_ARE_FINAL
 
@@ -25,7 +25,8 @@ class SupernetASRTask(SupernetTask, ASRTask):
     """ESPnet's ASR task with our encoder, front-end and model as defaults.
 
     New options: ``--supernet_conf``, the table of subnets; ``--ssl_model_file`` and
-    ``--ssl_masks``, to start from a pre-trained encoder. Unknown keys in any block are errors.
+    ``--ssl_masks``, to start from a pre-trained encoder; ``--init_model_file`` and
+    ``--init_blocks``, to start from blocks of a larger model. Unknown keys are errors.
     """
 
     data_names: tuple[str, ...] = ("speech", "text")
@@ -36,6 +37,7 @@ class SupernetASRTask(SupernetTask, ASRTask):
         """Add ESPnet's options and ours."""
         super().add_task_arguments(parser)
         cls.add_supernet_arguments(parser)
+        starting.add_start_arguments(parser)
         group = parser.add_argument_group("Start from pre-training")
         group.add_argument(
             "--ssl_model_file",
@@ -67,22 +69,27 @@ class SupernetASRTask(SupernetTask, ASRTask):
             SupernetError: If the configuration, the data or a checkpoint cannot be used.
         """
         validation.check_token_list(args)
-        if args.ssl_model_file and not args.collect_stats and not resumes(args):
-            transfer.check_pretraining(args, cls.class_choices_list)
+        if not args.collect_stats and not resumes(args):
+            if args.init_model_file:
+                starting.check_start(args, cls.class_choices_list)
+            if args.ssl_model_file:
+                transfer.check_pretraining(args, cls.class_choices_list)
         super().main_worker(args)
 
     @classmethod
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """Build ESPnet's optimizer; a new training takes over what was pre-trained.
+        """Build ESPnet's optimizer; a new training takes over what was trained before.
 
         Raises:
             ConfigError: If ``optim_conf`` has an unknown key.
             CheckpointError: If the output folder holds a checkpoint of another configuration, or
-                the pre-trained weights do not fit.
+                the weights to start from do not fit.
         """
         optimizers = super().build_optimizers(args, model)
+        if getattr(args, "init_model_file", None) and not args.collect_stats and not resumes(args):
+            starting.take_blocks(args, model)
         if getattr(args, "ssl_model_file", None) and not args.collect_stats:
             if not resumes(args):
                 transfer.take_over(args, model)

@@ -93,7 +93,7 @@ def make_bundle(
         precision=precision,
         features=_features(model),
         subsampling=SUBSAMPLINGS[type(model.encoder.subsampling)],
-        encoder=_sizes(model, context),
+        encoder=_sizes(model, name, context),
         ctc=model.ctc is not None,
         predictor=_predictor(model),
         tokens=Tokens(list(model.token_list), token_type, model.blank_id),
@@ -144,7 +144,7 @@ def _features(model: Any) -> Features:
     )
 
 
-def _sizes(model: Any, context: Context) -> EncoderDescription:
+def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
     encoder = model.encoder
     block, kind = encoder.blocks[0], KINDS[type(encoder)]
     return EncoderDescription(
@@ -152,7 +152,7 @@ def _sizes(model: Any, context: Context) -> EncoderDescription:
         size=encoder.output_size(),
         heads=block.attention.heads,
         linear_units=block.feed_forward.linear_in.out_features,
-        num_blocks=len(encoder.blocks),
+        num_blocks=model.supernet.num_layers(name),
         chunk_size=context.chunk_size or 0,
         left_context=context.left_context,
         right_context=context.right_context,

@@ -45,8 +45,9 @@ def prune_row(
     if row.pop("mask", None) is not None:
         raise ConfigError(f"subnet '{name}' is sparse already; one-shot pruning is for dense rows")
     row["mask"] = MaskSpec.parse(mask, "--pattern, --sparsity").to_dict()
+    row.pop("depth", None)
     table = {"subnets": {name: row}, "schedule": {"kind": "one_shot", "begin": 0}}
-    pruned: Any = _build(args, table)
+    pruned: Any = _build(args, table, encoder_conf=_encoder_conf(model, args, name))
     dense = subnet_states(model, name)
     load_strictly(pruned, {**pruned.state_dict(), **dense}, f"subnet '{name}'")
     pruned.pruner.step_once()
@@ -79,6 +80,7 @@ def extract(
     """
     row = _row(model, name)
     row.pop("mask", None)
+    row.pop("depth", None)
     temporary = output_dir.with_name(f".{output_dir.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -157,6 +159,11 @@ def _row(model: Any, name: str) -> dict[str, Any]:
     return dict(model.supernet.config.to_dict()["subnets"][name])
 
 
+def _encoder_conf(model: Any, args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Return the block of an encoder that has only the layers of a subnet."""
+    return {**args.encoder_conf, "num_blocks": model.supernet.num_layers(name)}
+
+
 def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only one dense subnet."""
     states = {
@@ -192,6 +199,7 @@ def _write(
 ) -> None:
     """Write configuration, weights and statistics into a folder to be renamed later."""
     changes: dict[str, Any] = {"output_dir": str(final_folder), "resume": False}
+    changes["encoder_conf"] = _encoder_conf(model, args, name)
     if args.normalize == "global_mvn":
         write_stats(model.normalize.mean, model.normalize.std, folder / "feats_stats.npz")
         conf = {**args.normalize_conf, "stats_file": str(folder / "feats_stats.npz")}
@@ -202,7 +210,7 @@ def _write(
     states = subnet_states(model, name)
     if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
         sizes = encoder_sizes(model.supernet.extract(name))
-        changes["encoder_conf"] = {**args.encoder_conf, **sizes}
+        changes["encoder_conf"] |= sizes
     options = _options(args, {"subnets": {name: row}}, **changes)
     single = SupernetASRTask.build_model(options)
     load_strictly(single, states, f"subnet '{name}'")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.runtime.bundle import file_digest
 from espnet2_supernet.tasks.asr import SupernetASRTask
 from espnet2_supernet.tasks.loading import read_config
+from espnet2_supernet.tasks.starting import differing_tokens
 from espnet2_supernet.tasks.transfer import completed
 
 
@@ -69,13 +69,7 @@ def _check_options(teacher: Mapping[str, Any], args: argparse.Namespace, where: 
     Raises:
         ConfigError: Naming every option that differs.
     """
-    tokens = list(args.token_list)  # building the student has read the file
-    theirs = list(teacher["token_list"])
-    differing = []
-    if tokens != theirs:
-        pairs = enumerate(zip_longest(theirs, tokens))
-        place, (their, own) = next(one for one in pairs if one[1][0] != one[1][1])
-        differing.append(f"token_list: token {place} was '{their}', is '{own}'")
+    differing = differing_tokens(teacher["token_list"], args.token_list)
     for name in ("frontend", "normalize"):
         if teacher.get(name) != getattr(args, name):
             differing.append(f"{name} was {teacher.get(name)}, is {getattr(args, name)}")
@@ -104,7 +98,10 @@ def _check_models(teacher: FrozenTeacher, student: SupernetEncRLModel, where: st
             f"{where}: encoder_conf.subsampling: a frame of the teacher has {factors[0]} features, "
             f"one of the student {factors[1]}; frames are compared one by one"
         )
-    blocks = [len(m.encoder.blocks) for m in (teacher.model, student)]
+    blocks = [
+        teacher.model.supernet.num_layers(teacher.subnet.name),
+        max(map(student.supernet.num_layers, student.supernet.subnets)),
+    ]
     if blocks[1] > blocks[0]:
         raise ConfigError(
             f"encoder_conf.num_blocks: the student has {blocks[1]} blocks, its teacher {blocks[0]}"

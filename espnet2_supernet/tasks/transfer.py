@@ -41,12 +41,12 @@ def check_pretraining(args: argparse.Namespace, tables: list[ClassChoices]) -> N
     if not Path(where).is_file():
         raise CheckpointError(f"ssl_model_file: {where}: no such file; run ssl_train first")
     _, options = loading.read_config(None, where, loading.NEEDED_OPTIONS)
-    differing = _differing_options(options, vars(args), tables)
+    differing = differing_options(options, vars(args), tables)
     pretrained = SupernetConfig.parse(options.get("supernet_conf"))
     config = SupernetConfig.parse(
         args.supernet_conf or (args.model_conf or {}).get("supernet_conf")
     )
-    differing += _differing_tables(pretrained, config, args.ssl_masks)
+    differing += differing_tables(pretrained, config, args.ssl_masks)
     if differing:
         raise CheckpointError(
             f"{where}: was pre-trained with another configuration: {'; '.join(differing)}. Make "
@@ -89,10 +89,20 @@ def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
         _check_sparsity(model, where)
 
 
-def _differing_options(
-    pretrained: Mapping[str, Any], given: Mapping[str, Any], tables: list[ClassChoices]
+def differing_options(
+    pretrained: Mapping[str, Any],
+    given: Mapping[str, Any],
+    tables: list[ClassChoices],
+    may_differ: tuple[str, ...] = (),
 ) -> list[str]:
-    """Describe every option that changes what the encoder's weights mean."""
+    """Describe every option that changes what the encoder's weights mean.
+
+    Args:
+        pretrained: Options of the trained model.
+        given: Options of the new one.
+        tables: ESPnet's class tables, for the default values of their options.
+        may_differ: Keys that are left out; dropout always is.
+    """
     differing = []
     for name in ("frontend", "normalize", "encoder"):
         if pretrained.get(name) != given.get(name):
@@ -103,7 +113,9 @@ def _differing_options(
         before = completed(class_, pretrained.get(f"{name}_conf"))
         after = completed(class_, given.get(f"{name}_conf"))
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key) and not key.endswith(_RATES):
+            if key in may_differ or key.endswith(_RATES):
+                continue
+            if before.get(key) != after.get(key):
                 differing.append(f"{name}_conf.{key} was {before.get(key)}, is {after.get(key)}")
     return differing
 
@@ -115,7 +127,7 @@ def completed(class_: type, conf: Mapping[str, Any] | None) -> dict[str, Any]:
     return defaults | dict(conf or {})
 
 
-def _differing_tables(
+def differing_tables(
     pretrained: SupernetConfig, config: SupernetConfig, ssl_masks: str
 ) -> list[str]:
     """Describe what differs in the tables of subnets, as far as weights or masks depend on it."""

@@ -182,9 +182,12 @@ def may_leave_parameters_unused(model: torch.nn.Module) -> bool:
         model: Model with ``supernet_config``.
     """
     config = getattr(model, "supernet_config", None)
-    if config is None or config.layer_norm != "per_subnet":
+    if config is None:
         return False
-    return set(config.sampling.always) != set(config.subnets)
+    has_own_parameters = config.layer_norm == "per_subnet" or any(
+        subnet.depth is not None for subnet in config.subnets.values()
+    )
+    return has_own_parameters and set(config.sampling.always) != set(config.subnets)
 
 
 def count_updates(train_iter_factory: AbsIterFactory, options: Any) -> int:

@@ -8,7 +8,8 @@ import yaml
 
 CONF = Path(__file__).parents[2] / "conf"
 SSL = sorted(CONF.glob("train_ssl_*.yaml"))
-PRESETS = [path for path in sorted(CONF.glob("train_*.yaml")) if path not in SSL]
+LIGHT = sorted(CONF.glob("train_light*.yaml"))  # sizes: test_light_presets.py
+PRESETS = [path for path in sorted(CONF.glob("train_*.yaml")) if path not in [*SSL, *LIGHT]]
 RECIPES = sorted(CONF.parent.glob("egs/*/supernet1/conf/**/train*.yaml"))
 OWN = [path for path in RECIPES if not path.is_symlink() and "ssl" not in path.stem]
 SSL_OWN = [path for path in RECIPES if not path.is_symlink() and "ssl" in path.stem]
@@ -33,8 +34,11 @@ ON_META = [f"train_finetune_{size}" for size in PUBLISHED]
 
 def task(path: Path):
     from espnet2_supernet.tasks.asr import SupernetASRTask
+    from espnet2_supernet.tasks.encrl import SupernetEncRLTask
     from espnet2_supernet.tasks.ssl import SupernetSSLTask
 
+    if "encrl" in path.stem:
+        return SupernetEncRLTask
     return SupernetSSLTask if "ssl" in path.stem else SupernetASRTask
 
 
@@ -126,7 +130,7 @@ def test_recognition_can_start_from_the_pretraining_of_its_recipe(path):
 
 
 @pytest.mark.parametrize(
-    "path", [*PRESETS, *SSL, *OWN, *SSL_OWN], ids=lambda p: "/".join(p.parts[-5:])
+    "path", [*PRESETS, *LIGHT, *SSL, *OWN, *SSL_OWN], ids=lambda p: "/".join(p.parts[-5:])
 )
 def test_optimizer_and_schedule_build(path):
     import torch

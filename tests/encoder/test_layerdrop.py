@@ -69,3 +69,27 @@ def test_evaluation_has_all_blocks_and_the_keys_are_the_same(kind):
     with torch.no_grad():
         left, right = (encoder.eval()(feats, lengths)[0] for encoder in (plain, dropping))
     assert torch.equal(left, right)
+
+
+def test_the_final_norm_of_a_block_can_be_kept():
+    """Random layer dropping as LDASR has it."""
+    torch.manual_seed(0)
+    encoder = SupernetConformerEncoder(
+        20, 16, 2, 32, num_blocks=2, dropout_rate=0.0, layerdrop=0.5, layerdrop_keep_norm=True
+    ).train()
+    torch.nn.init.uniform_(encoder.blocks[1].norm_out.weight, 0.5, 2.0)
+    seed = next(str(i) for i in range(99) if draws(encoder, str(i)) == [False, True])
+    encoder.layer_drop.draw(seed)
+    found = encoder(FEATS, LENGTHS)[0]
+    encoder.blocks[1].forward = lambda x, layout, state: (encoder.blocks[1].norm_out(x), state)
+    expected = encoder.eval()(FEATS, LENGTHS)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def draws(encoder, seed):
+    encoder.layer_drop.draw(seed)
+    return [encoder.layer_drop.leaves_out(number) for number in range(2)]
+
+
+FEATS = torch.randn(2, 40, 20, generator=torch.Generator().manual_seed(0))
+LENGTHS = torch.tensor([40, 24])

@@ -13,19 +13,38 @@ from espnet2_supernet.encoder import (
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.depth import Depth
 
 torch.set_num_threads(1)
+
+
+def shallow(encoder):
+    """The active subnet runs blocks 1 and 2 of 3; of block 0 the norm is kept."""
+    encoder.blocks.depth, encoder.blocks.keep_norm = Depth(2, "last"), True
+    return encoder
+
 
 ENCODERS = {
     "transformer": lambda: SupernetTransformerEncoder(20, 16, 2, 32, num_blocks=3),
     "conformer": lambda: SupernetConformerEncoder(
         20, 16, 2, 32, num_blocks=3, cnn_module_kernel=7, subsampling_channels=4
     ),
+    "conformer_shallow": lambda: shallow(
+        SupernetConformerEncoder(
+            20, 16, 2, 32, num_blocks=3, cnn_module_kernel=7, subsampling_channels=4
+        )
+    ),
+    "wav2vec2_shallow": lambda: shallow(
+        SupernetWav2Vec2Encoder(20, 16, 2, 32, num_blocks=3, conv_pos=8, conv_pos_groups=4)
+    ),
     "conformer_stack": lambda: SupernetConformerEncoder(
         20, 16, 2, 32, num_blocks=2, cnn_module_kernel=5, subsampling="stack"
     ),
     "transformer_conv2d": lambda: SupernetTransformerEncoder(
         20, 16, 2, 32, num_blocks=2, subsampling="conv2d", subsampling_channels=4
+    ),
+    "conformer_conv1d": lambda: SupernetConformerEncoder(
+        20, 16, 2, 32, num_blocks=2, cnn_module_kernel=5, subsampling="conv1d"
     ),
     "transformer_none": lambda: SupernetTransformerEncoder(
         20, 16, 2, 32, num_blocks=2, subsampling="none"

@@ -1,0 +1,192 @@
+"""Depth: which layers of a stack a subnet runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from espnet2_supernet.errors import ConfigError, check_keys
+
+if TYPE_CHECKING:
+    from espnet2_supernet.supernet.subnet import Subnet
+
+KEEP = ("first", "last", "spread")
+
+
+def choose_layers(keep: str, wanted: int, available: int) -> tuple[int, ...]:
+    """Choose some of the layers of a stack.
+
+    Args:
+        keep: ``first`` (once-for-all, early exit), ``last`` (EncRL, section 4.2.2), or
+            ``spread``: every k-th so that the last one is among them.
+        wanted: How many.
+        available: Layers of the stack.
+
+    Raises:
+        ConfigError: If the rule is unknown, or there are too few layers.
+
+    Example:
+        >>> [choose_layers(keep, 3, 6) for keep in KEEP]
+        [(0, 1, 2), (3, 4, 5), (1, 3, 5)]
+    """
+    if keep not in KEEP:
+        raise ConfigError(f"unknown choice of layers '{keep}'; choose one of {', '.join(KEEP)}")
+    if not 1 <= wanted <= available:
+        raise ConfigError(f"{wanted} layers wanted of {available}")
+    if keep == "first":
+        return tuple(range(wanted))
+    if keep == "last":
+        return tuple(range(available - wanted, available))
+    return tuple((i + 1) * available // wanted - 1 for i in range(wanted))
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Which layers a subnet runs.
+
+    Attributes:
+        layers: How many.
+        keep: See :func:`choose_layers`.
+    """
+
+    layers: int
+    keep: str = "first"
+
+    def to_spec(self) -> Any:
+        """Return what :func:`parse_depth` reads back."""
+        return {"layers": self.layers, "keep": self.keep}
+
+
+def parse_depth(spec: Any, where: str) -> Depth | None:
+    """Read ``6`` or ``{layers: 6, keep: spread}``; nothing is the whole stack.
+
+    Args:
+        spec: The YAML entry, or ``None``.
+        where: Its path, for error messages.
+
+    Raises:
+        ConfigError: If a key or a value is wrong.
+    """
+    if spec is None:
+        return None
+    given = spec if isinstance(spec, Mapping) else {"layers": spec}
+    check_keys(given, ("layers", "keep"), where)
+    layers, keep = given.get("layers"), given.get("keep", "first")
+    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
+        raise ConfigError(f"{where}: a number of layers from 1, got {layers!r}")
+    if keep not in KEEP:
+        raise ConfigError(f"{where}.keep: choose one of {', '.join(KEEP)}, got {keep!r}")
+    return Depth(layers, keep)
+
+
+class LayerStack(nn.ModuleList):
+    """Layers in a row, of which the active subnet may run only some.
+
+    A layer that is not run is passed by. A layer whose ``droppable`` is False is not counted, and
+    never left out.
+
+    Args:
+        layers: The layers.
+        keep_norm: Of a layer that is left out, its ``bypass_norm`` (a module, or None) still
+            normalises, as in random layer dropping (LDASR, Hannan et al., EUSIPCO 2024).
+
+    Attributes:
+        depth: Of the active subnet; None runs all layers.
+
+    Example:
+        >>> stack = LayerStack([nn.Linear(1, 1) for _ in range(4)])
+        >>> stack.depth = Depth(2, "spread")
+        >>> [stack.index(layer) for layer in stack.running()]
+        [1, 3]
+    """
+
+    depth: Depth | None = None
+
+    def __init__(self, layers: Iterable[nn.Module], keep_norm: bool = False) -> None:
+        super().__init__(layers)
+        self.keep_norm = keep_norm
+
+    @property
+    def counted(self) -> list[nn.Module]:
+        """The layers that a depth counts."""
+        return [layer for layer in self if getattr(layer, "droppable", True)]
+
+    def index(self, layer: nn.Module) -> int:
+        """Return the place of a layer."""
+        return next(i for i, one in enumerate(self) if one is layer)
+
+    def chosen(self, depth: Depth | None) -> list[Any]:
+        """Return the layers that a depth runs, in order."""
+        counted = self.counted
+        if depth is None:
+            return list(self)
+        places = choose_layers(depth.keep, depth.layers, len(counted))
+        left_out = {id(layer) for i, layer in enumerate(counted) if i not in places}
+        return [layer for layer in self if id(layer) not in left_out]
+
+    def running(self) -> list[Any]:
+        """Return the layers of the active depth."""
+        return self.chosen(self.depth)
+
+    def bypass(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """Pass a layer by with ``x (..., D)``."""
+        norm: nn.Module | None = getattr(layer, "bypass_norm", None)
+        return norm(x) if self.keep_norm and norm is not None else x
+
+    def fold(self, depth: Depth | None) -> None:
+        """Keep the layers of one depth only.
+
+        Raises:
+            ConfigError: If norms of left-out layers would have to be kept.
+        """
+        chosen = self.chosen(depth)
+        if len(chosen) < len(self) and self.keep_norm:
+            raise ConfigError(
+                "encoder_conf.layerdrop_keep_norm: the norms of left-out layers are part of this "
+                "subnet, so it cannot be extracted as a smaller encoder; train without"
+            )
+        del self[:]
+        self.extend(chosen)
+        self.depth = None
+
+
+def left_out(stacks: Iterable[LayerStack], subnet: Subnet) -> set[nn.Module]:
+    """Return every module that a subnet does not use because of its depth."""
+    modules: set[nn.Module] = set()
+    for stack in stacks:
+        chosen = stack.chosen(subnet.depth)
+        for layer in (layer for layer in stack if layer not in chosen):
+            norm = getattr(layer, "bypass_norm", None) if stack.keep_norm else None
+            kept = set() if norm is None else set(norm.modules())
+            modules |= set(layer.modules()) - kept
+    return modules
+
+
+def check_depths(stacks: Sequence[LayerStack], subnets: Mapping[str, Subnet]) -> None:
+    """Check the depths of a table against the network.
+
+    Raises:
+        ConfigError: If a subnet is deeper than the network, or a layer belongs to no subnet.
+    """
+    for name, subnet in subnets.items():
+        where = f"supernet_conf.subnets.{name}.depth"
+        if subnet.depth is not None and not stacks:
+            raise ConfigError(f"{where}: this network has no layers to choose from")
+        for stack in stacks:
+            if subnet.depth is not None and subnet.depth.layers > len(stack.counted):
+                raise ConfigError(
+                    f"{where}: {subnet.depth.layers} layers wanted, the encoder has "
+                    f"{len(stack.counted)}"
+                )
+    for stack in stacks:
+        used = {id(layer) for one in subnets.values() for layer in stack.chosen(one.depth)}
+        idle = [str(stack.index(layer)) for layer in stack if id(layer) not in used]
+        if idle:
+            raise ConfigError(
+                f"supernet_conf.subnets: no subnet runs layer {', '.join(idle)} of the encoder, "
+                "so nothing would train it: lower encoder_conf.num_blocks, or add a subnet "
+                "without depth"
+            )

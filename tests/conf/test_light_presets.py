@@ -1,0 +1,57 @@
+"""The presets of EncRL have the paper's sizes, but for one norm at the end."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONF = Path(__file__).parents[2] / "conf"
+# Table 1 of arXiv 2505.16991, recomputed from the code's layers
+PAPER = {12: 18_600_192, 6: 9_462_528, 4: 6_416_640, 2: 3_370_752}
+FINAL_NORM = 2 * 256  # of our encoder; the paper's ends with its last block
+TOKENS = ["<blank>", "<unk>", *map(str, range(253)), "<sos/eos>"]
+
+
+def build(name: str, num_blocks: int | None = None):
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+    from espnet2_supernet.tasks.encrl import SupernetEncRLTask
+
+    given = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    task = SupernetEncRLTask if "encrl" in name else SupernetASRTask
+    default = task.get_default_config()
+    assert set(given) <= set(default)
+    if num_blocks is not None:
+        given["encoder_conf"]["num_blocks"] = num_blocks
+    args = default | given | {"token_list": TOKENS, "normalize": None}
+    return SupernetASRTask.build_model(argparse.Namespace(**args))
+
+
+@pytest.mark.parametrize(
+    ("name", "num_blocks"),
+    [("train_light", None), ("train_light_encrl", None),
+     ("train_light_finetune", None), ("train_light_finetune", 4), ("train_light_finetune", 2)],
+)  # fmt: skip
+def test_parameters_are_the_papers(name, num_blocks):
+    model = build(name, num_blocks)
+    blocks = len(model.encoder.blocks)
+    assert blocks == (num_blocks or {"train_light": 12}.get(name, 6))
+    assert model.supernet.counts("server", model)["parameters"] == PAPER[blocks] + FINAL_NORM
+    assert sum(p.numel() for p in model.encoder.norm.parameters()) == FINAL_NORM
+
+
+def test_what_is_printed_in_the_paper():
+    assert [round(size / 1e6, 3) for size in PAPER.values()] == [18.600, 9.463, 6.417, 3.371]
+
+
+def test_the_three_steps_fit_each_other():
+    steps = [
+        yaml.safe_load((CONF / f"{name}.yaml").read_text())
+        for name in ("train_light", "train_light_encrl", "train_light_finetune")
+    ]
+    for step in steps:
+        step["encoder_conf"].pop("num_blocks")
+    for key in ("frontend", "frontend_conf", "normalize", "encoder", "encoder_conf"):
+        assert steps[0][key] == steps[1][key] == steps[2][key], key
+    epochs = [step["max_epoch"] for step in steps]
+    assert epochs == [150, 100, 50], "Z, 2Z/3 and Z/3"
