@@ -95,3 +95,14 @@ def test_a_given_pretraining_must_be_there(supernet, recipe):
     assert "--ssl_model_file exp/ssl_mine/5epoch.pth --ssl_masks reset" in commands[-1]
     done, _ = supernet("--ssl_masks", "keep")
     assert done.returncode == 2 and "--ssl_masks must be reset, carry or freeze" in done.stderr
+
+
+def test_what_is_missing_is_told_with_what_to_do(supernet):
+    for number, option, message in (
+        (6, ("--ssl_train_sets", "train other"), "dump/audio/train+other/wav.scp is missing: run"),
+        (7, ("--ssl_config", "conf/no.yaml"), "conf/no.yaml is missing: choose another --ssl_con"),
+        (7, ("--ssl_train_sets", "other"), "ssl_stats_raw_other/.done is missing: run stage 6"),
+    ):
+        stage = ("--stage", str(number), "--stop_stage", str(number))
+        done, commands = supernet(*stage, "--use_ssl", "true", *option)
+        assert done.returncode == 1 and not commands and message in done.stderr

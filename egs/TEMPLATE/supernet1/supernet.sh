@@ -223,6 +223,7 @@ stage_11() {
     local name set out names
     names=$(chosen_subnets)
     find_model
+    needs "${inference_config}" "choose another --inference_config"
     for name in ${names}; do
         for set in ${test_sets}; do
             out=$(decode_dir "${name}" "${set}")
@@ -249,6 +250,7 @@ stage_12() {
         for set in ${test_sets}; do
             out=$(decode_dir "${name}" "${set}")
             log "  ${name}: ${set}"
+            needs "${out}/text" "run stage 11 first"
             # shellcheck disable=SC2086
             once "${out}/.done_score" "${out}/text $(test_dir "${set}")/text" "${out}/score_wer/summary.json" \
                 bin score --ref "$(test_dir "${set}")/text" --hyp "${out}/text" \

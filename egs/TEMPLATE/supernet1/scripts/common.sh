@@ -3,6 +3,7 @@
 #
 #   log TEXT...                     one line with the time
 #   die STATUS TEXT...              one line on stderr, then exit
+#   needs FILE HINT               exit with the hint if FILE is missing
 #   parse_options SCRIPT "$@"       --name value | --name=value, for the variables of SCRIPT's options block
 #   wants STAGE                     is the stage selected by --stage, --stop_stage and --skip_stages?
 #   once MARK INPUTS OUTPUTS cmd... run cmd unless MARK is newer than INPUTS and came from the same cmd
@@ -19,6 +20,8 @@ die() {
     echo "error: $*" >&2
     exit "${status}"
 }
+
+needs() { [ -e "$1" ] || die 1 "$1 is missing: $2"; }
 
 # ---------------------------------------------------------------------------------- options
 
@@ -134,7 +137,7 @@ once() {
     local mark=$1 inputs=$2 outputs=$3 key file
     shift 3
     for file in ${inputs}; do
-        [ -e "${file}" ] || die 1 "${file} is missing: run the stage that makes it first"
+        needs "${file}" "run the stage that makes it first"
     done
     key=$(_once_key "$@")
     if [ "${force:-false}" = false ] && _up_to_date "${mark}" "${key}" "${inputs}" "${outputs}"; then

@@ -82,7 +82,8 @@ collect_ssl_stats() {
 }
 
 stage_6() {
-    [ -f "${ssl_config}" ] || die 1 "${ssl_config} is missing (--ssl_config)"
+    needs "${ssl_config}" "choose another --ssl_config"
+    needs "${ssl_train_dir}/wav.scp" "run stages 1 to 4 first, with the same --ssl_train_sets"
     once "${ssl_stats_dir}/.done" "${ssl_train_dir}/wav.scp ${ssl_valid_dir}/wav.scp" \
         "${ssl_stats_dir}/train/speech_shape ${ssl_stats_dir}/valid/speech_shape" \
         collect_ssl_stats "${ssl_train_dir}" "${ssl_valid_dir}" "$(frontend_options "${ssl_config}" "${ssl_args}")"
@@ -98,6 +99,8 @@ pretrain() {
 }
 
 stage_7() {
+    needs "${ssl_config}" "choose another --ssl_config"
+    needs "${ssl_stats_dir}/.done" "run stage 6 first, with the same --ssl_train_sets"
     once "${ssl_exp}/.done" "${ssl_config} ${ssl_stats_dir}/.done" \
         "$(in_dir "${ssl_exp}" "config.yaml subnets.json")" \
         pretrain "${ssl_config}" "${ssl_stats_dir}" "${feats_normalize}" "${ssl_args}"
@@ -126,7 +129,8 @@ collect_stats() {
 }
 
 stage_8() {
-    [ -f "${asr_config}" ] || die 1 "${asr_config} is missing (--asr_config)"
+    needs "${asr_config}" "choose another --asr_config"
+    needs "${token_dir}/tokens.txt" "run stage 5 first"
     once "${asr_stats_dir}/.done" "${token_dir}/tokens.txt $(in_dir "${raw}/${train_set}" \
         "wav.scp text") $(in_dir "${raw}/${valid_set}" "wav.scp text")" \
         "${asr_stats_dir}/train/speech_shape ${asr_stats_dir}/valid/speech_shape" \
@@ -151,6 +155,8 @@ train() {
 
 stage_9() {
     local inputs="${asr_config} ${asr_stats_dir}/.done" from=()
+    needs "${asr_config}" "choose another --asr_config"
+    needs "${asr_stats_dir}/.done" "run stage 8 first"
     if "${starts_from_ssl}"; then
         find_ssl_model
         from=("${ssl_model}" "${ssl_masks}")
