@@ -178,13 +178,33 @@ def load_speech2text(args: Namespace, subnet: str | None = None, nbest: int = 1)
     quiet()
     import torch
 
-    from espnet2_supernet.decode.loading import packed_files
     from espnet2_supernet.decode.speech2text import Speech2Text
 
     if args.num_threads > 0:
         torch.set_num_threads(args.num_threads)
-    files: dict[str, Any] = {}
+    options = {name: getattr(args, name) for name in SEARCH_OPTIONS if hasattr(args, name)}
+    return Speech2Text(
+        **_model_files(args),
+        subnet=subnet or args.subnet,
+        context=context_wish(args),
+        allow_untrained=args.allow_untrained,
+        device="cuda" if args.ngpu else "cpu",
+        dtype=args.dtype,
+        nbest=nbest,
+        **options,
+    )
+
+
+def _model_files(args: Namespace) -> dict[str, Any]:
+    """Return the files of the model and of the language model, by arguments of Speech2Text.
+
+    Raises:
+        ConfigError: If no model is named.
+    """
+    files: dict[str, Any]
     if args.model_tag:
+        from espnet2_supernet.decode.loading import packed_files
+
         files = packed_files(Path(args.model_tag))
     elif args.asr_model_file is None:
         raise ConfigError("give --asr_model_file (and --asr_train_config), or --model_tag")
@@ -194,14 +214,4 @@ def load_speech2text(args: Namespace, subnet: str | None = None, nbest: int = 1)
     for name in ("lm_train_config", "lm_file", "token_type", "bpemodel"):
         if getattr(args, name, None) is not None:
             files[name] = getattr(args, name)
-    options = {name: getattr(args, name) for name in SEARCH_OPTIONS if hasattr(args, name)}
-    return Speech2Text(
-        **files,
-        subnet=subnet or args.subnet,
-        context=context_wish(args),
-        allow_untrained=args.allow_untrained,
-        device="cuda" if args.ngpu else "cpu",
-        dtype=args.dtype,
-        nbest=nbest,
-        **options,
-    )
+    return files

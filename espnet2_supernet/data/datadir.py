@@ -167,6 +167,16 @@ def check_same_ids(
             )
 
 
+def check_other_folder(in_dir: Path, out_dir: Path) -> None:
+    """Refuse to read and write the same directory.
+
+    Raises:
+        DataError: If the two are one.
+    """
+    if in_dir.resolve() == out_dir.resolve():
+        raise DataError(f"{out_dir}: input and output are the same directory")
+
+
 def write_data_dir(path: str | Path, data: DataDir) -> None:
     """Write a data directory; each file atomically, ``wav.scp`` last.
 

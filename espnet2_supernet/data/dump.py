@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.data.audio import AudioRules, read_audio, write_audio
-from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
+from espnet2_supernet.data.datadir import DataDir, check_other_folder, read_data_dir, write_data_dir
 from espnet2_supernet.data.files import write_lines
 from espnet2_supernet.data.journal import Journal, Outcome, source_stamp
 from espnet2_supernet.data.parallel import parallel_map
@@ -129,8 +129,7 @@ def format_data_dir(in_dir: str | Path, out_dir: str | Path, options: FormatOpti
         DataError: If the tables are bad, or too many utterances are.
     """
     in_dir, out_dir = Path(in_dir), Path(out_dir)
-    if in_dir.resolve() == out_dir.resolve():
-        raise DataError(f"{out_dir}: input and output are the same directory")
+    check_other_folder(in_dir, out_dir)
     data = read_data_dir(in_dir, audio_only=options.audio_only)
     check_sources(data, in_dir / "wav.scp")
     outcomes = _run(data, out_dir, options)

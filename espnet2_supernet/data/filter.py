@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from espnet2_supernet.atomic import atomic_path
-from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
+from espnet2_supernet.data.datadir import DataDir, check_other_folder, read_data_dir, write_data_dir
 from espnet2_supernet.data.dump import write_skipped
 from espnet2_supernet.errors import DataError
 
@@ -62,8 +62,7 @@ def filter_data_dir(
         DataError: If the directory is not dumped, or nothing would be left.
     """
     in_dir, out_dir = Path(in_dir), Path(out_dir)
-    if in_dir.resolve() == out_dir.resolve():
-        raise DataError(f"{out_dir}: input and output are the same directory")
+    check_other_folder(in_dir, out_dir)
     if not 0 <= min_duration < max_duration:
         raise DataError(f"min_duration {min_duration} and max_duration {max_duration} do not fit")
     data = read_data_dir(in_dir, audio_only=audio_only)

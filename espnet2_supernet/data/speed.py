@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet2_supernet.data.audio import AudioRules, read_audio, resample, write_audio
-from espnet2_supernet.data.datadir import DataDir, read_data_dir, write_data_dir
+from espnet2_supernet.data.datadir import DataDir, check_other_folder, read_data_dir, write_data_dir
 from espnet2_supernet.data.dump import Item, check_sources, safe_name, write_skipped
 from espnet2_supernet.data.journal import Journal, Outcome, source_stamp
 from espnet2_supernet.data.parallel import parallel_map
@@ -74,13 +74,8 @@ def perturb_data_dir(
             cannot be made.
     """
     in_dir, out_dir = Path(in_dir), Path(out_dir)
-    if in_dir.resolve() == out_dir.resolve():
-        raise DataError(f"{out_dir}: input and output are the same directory")
-    for factor in factors:
-        if not 0.5 <= factor <= 2.0:
-            raise DataError(f"speed factor {factor:g} is not between 0.5 and 2")
-    if len(set(factors)) != len(factors) or not factors:
-        raise DataError("give each speed factor once")
+    check_other_folder(in_dir, out_dir)
+    _check_factors(factors)
     data = read_data_dir(in_dir, audio_only=audio_only)
     check_sources(data, in_dir / "wav.scp")
     folder = Path(audio_dir) if audio_dir else out_dir / "audio"
@@ -102,6 +97,19 @@ def perturb_data_dir(
     joined = combine(parts)
     write_data_dir(out_dir, joined)
     return joined
+
+
+def _check_factors(factors: Sequence[float]) -> None:
+    """Refuse speeds that are out of range, or given twice.
+
+    Raises:
+        DataError: Naming the speed.
+    """
+    for factor in factors:
+        if not 0.5 <= factor <= 2.0:
+            raise DataError(f"speed factor {factor:g} is not between 0.5 and 2")
+    if len(set(factors)) != len(factors) or not factors:
+        raise DataError("give each speed factor once")
 
 
 def _copy_at_speed(

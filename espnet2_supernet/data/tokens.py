@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet2_supernet.atomic import atomic_path
 from espnet2_supernet.data.datadir import read_table
@@ -107,33 +108,46 @@ def train_bpe(
     Raises:
         DataError: If the corpus cannot give ``nbpe`` tokens; the possible size is named.
     """
+    options = {
+        "vocab_size": nbpe,
+        "model_type": mode,
+        "character_coverage": character_coverage,
+        "user_defined_symbols": list(symbols),
+        "max_sentence_length": 1 << 20,  # the default drops long transcripts without a word
+        "num_threads": 4,  # a fixed number: sums, and so pieces, depend on it
+        "minloglevel": 2,
+    }
+    try:
+        model = _train_sentencepiece(texts, options)
+    except (RuntimeError, OSError) as error:
+        raise DataError(explain_sentencepiece(str(error), nbpe)) from error
+    with atomic_path(Path(out_dir) / "bpe.model") as temporary:
+        temporary.write_bytes(model)
+    return write_token_list(Path(out_dir) / "tokens.txt", _plain_pieces(model))
+
+
+def _train_sentencepiece(texts: Sequence[str], options: dict[str, Any]) -> bytes:
+    """Train a model in a temporary folder and return its bytes."""
     import sentencepiece
 
-    out_dir = Path(out_dir)
     with tempfile.TemporaryDirectory() as folder:
         prefix = Path(folder) / "bpe"
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_prefix=str(prefix),
-                vocab_size=nbpe,
-                model_type=mode,
-                character_coverage=character_coverage,
-                user_defined_symbols=list(symbols),
-                max_sentence_length=1 << 20,  # the default drops long transcripts without a word
-                num_threads=4,  # a fixed number: sums, and so pieces, depend on it
-                minloglevel=2,
-            )
-        except (RuntimeError, OSError) as error:
-            raise DataError(explain_sentencepiece(str(error), nbpe)) from error
-        model = prefix.with_suffix(".model").read_bytes()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_prefix=str(prefix), **options
+        )
+        return prefix.with_suffix(".model").read_bytes()
+
+
+def _plain_pieces(model: bytes) -> list[str]:
+    """List the pieces of a model without its special ones."""
+    import sentencepiece
+
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    pieces = [processor.id_to_piece(i) for i in range(processor.vocab_size())]
-    special = [i for i in range(len(pieces)) if processor.is_control(i) or processor.is_unknown(i)]
-    with atomic_path(out_dir / "bpe.model") as temporary:
-        temporary.write_bytes(model)
-    kept = [piece for i, piece in enumerate(pieces) if i not in special]
-    return write_token_list(out_dir / "tokens.txt", kept)
+    return [
+        processor.id_to_piece(i)
+        for i in range(processor.vocab_size())
+        if not processor.is_control(i) and not processor.is_unknown(i)
+    ]
 
 
 def explain_sentencepiece(message: str, nbpe: int) -> str:

@@ -50,10 +50,7 @@ def average_state_dicts(
         if count:
             name = f"{names[count]}" if names else f"checkpoint {count + 1}"
             _check_same(last, state, name, allow_mask_change)
-        for key, value in state.items():
-            if _is_averaged(value):
-                wide = value.detach().to(_wide(value))
-                sums[key] = sums[key] + wide if count else wide
+        _add(sums, state)
         last = state
         count += 1
     if not count:
@@ -87,6 +84,14 @@ def average_into(
     for pruner in pruners:
         pruner.recompute()
     return model.state_dict()
+
+
+def _add(sums: StateDict, state: Mapping[str, Any]) -> None:
+    """Add what is averaged of a checkpoint to the sums, in place and in a wide type."""
+    for key, value in state.items():
+        if _is_averaged(value):
+            wide = value.detach().to(_wide(value))
+            sums[key] = sums[key] + wide if key in sums else wide
 
 
 def _is_averaged(value: Any) -> bool:

@@ -1,10 +1,10 @@
-"""Checks of the numbers that a pre-training is configured with."""
+"""Checks of the numbers that a pre-training is configured with, and of its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.errors import ConfigError, DataError
 
 
 def check_numbers(
@@ -34,3 +34,20 @@ def check_numbers(
         )
     if not 0 < feature_grad_mult <= 1:
         raise ConfigError(f"model_conf.feature_grad_mult: in (0, 1], got {feature_grad_mult}")
+
+
+def check_frames(frames: int, ids: Sequence[str]) -> None:
+    """Refuse a batch in which nothing can be masked or encoded.
+
+    Args:
+        frames: Encoder frames of the longest utterance.
+        ids: Utterances of the batch.
+
+    Raises:
+        DataError: If there is no frame, naming the first utterance.
+    """
+    if frames == 0:
+        raise DataError(
+            f"utterance '{ids[0]}' and all {len(ids)} of its batch are shorter than one "
+            "encoder frame: drop short utterances with the command 'data filter'"
+        )

@@ -39,19 +39,16 @@ or lower the learning rate; this run will not recover by itself']
             "no frame of the validation set was masked, so that nothing can be said of this epoch: "
             "take longer utterances, or a smaller model_conf.mask_length"
         ]
-    messages = []
-    for key, value in stats.items():
-        if key.startswith("code_perplexity_") and not float(value) >= MIN_PERPLEXITY:
-            messages.append(
-                f"codebook {key.rsplit('_', 1)[1]} has collapsed: code perplexity "
-                f"{float(value):.1f} of {latent_vars}. Raise model_conf.loss_weights[0] or lower "
-                "the learning rate; this run will not recover by itself"
-            )
-    for name in subnets:
-        loss = float(stats.get(f"loss_{name}", math.inf))
-        if not loss >= MIN_LOSS:
-            messages.append(
-                f"the contrastive loss of subnet '{name}' is {loss:.2g}: its targets have "
-                "collapsed, or can be told apart without listening"
-            )
-    return messages
+    losses = {name: float(stats.get(f"loss_{name}", math.inf)) for name in subnets}
+    return [
+        f"codebook {key.rsplit('_', 1)[1]} has collapsed: code perplexity {float(value):.1f} of "
+        f"{latent_vars}. Raise model_conf.loss_weights[0] or lower the learning rate; this run "
+        "will not recover by itself"
+        for key, value in stats.items()
+        if key.startswith("code_perplexity_") and not float(value) >= MIN_PERPLEXITY
+    ] + [
+        f"the contrastive loss of subnet '{name}' is {loss:.2g}: its targets have collapsed, or "
+        "can be told apart without listening"
+        for name, loss in losses.items()
+        if not loss >= MIN_LOSS
+    ]

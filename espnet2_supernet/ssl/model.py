@@ -12,9 +12,9 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor, nn
 
 from espnet2_supernet.encoder.encoder import SupernetEncoder
-from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features import views
-from espnet2_supernet.ssl.checks import check_numbers
+from espnet2_supernet.ssl.checks import check_frames, check_numbers
 from espnet2_supernet.ssl.collapse import collapse_warnings
 from espnet2_supernet.ssl.heads import Wav2Vec2Heads, scale_gradient
 from espnet2_supernet.ssl.losses import BatchTerms, contrastive_loss
@@ -163,11 +163,7 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         number, rows = int(self.num_batches), self.draw_subnets()
         kinds = views.feature_views(self.frontend, [context for _, context, _ in rows])
         latents, lengths = self._latents(speech, speech_lengths, kinds)
-        if latents.size(1) == 0:
-            raise DataError(
-                f"utterance '{ids[0]}' and all {len(ids)} of its batch are shorter than one "
-                "encoder frame: drop short utterances with the command 'data filter'"
-            )
+        check_frames(latents.size(1), ids)
         plan = self._draw_plan(ids, lengths, number)
         for_quantizer, frames = self.encoder.project(latents)
         quantized, targets = self.heads.targets(for_quantizer[: len(ids)], plan)

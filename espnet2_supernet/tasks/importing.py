@@ -42,11 +42,7 @@ def import_hugging_face(args: argparse.Namespace, folder: Path) -> dict[str, Any
     output_dir = Path(args.output_dir)
     if (output_dir / "config.yaml").exists():
         raise CheckpointError(f"{output_dir}: holds a model already; choose another --output_dir")
-    preprocessor = folder / "preprocessor_config.json"
-    options = hugging_face.options_of(
-        read_json(folder / "config.json"),
-        read_json(preprocessor) if preprocessor.exists() else {},
-    )
+    options = _published_options(folder)
     source, theirs = read_weights(folder)
     _check_options(args, options, hugging_face.has_heads(theirs))
     try:
@@ -66,6 +62,13 @@ def import_hugging_face(args: argparse.Namespace, folder: Path) -> dict[str, Any
         "dropped": dropped,
         "random": random,
     }
+
+
+def _published_options(folder: Path) -> dict[str, Any]:
+    """Read what must be configured here; see :func:`hugging_face.options_of`."""
+    preprocessor = folder / "preprocessor_config.json"
+    given = read_json(preprocessor) if preprocessor.exists() else {}
+    return hugging_face.options_of(read_json(folder / "config.json"), given)
 
 
 def _made(folder: Path) -> Path:

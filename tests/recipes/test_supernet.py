@@ -174,7 +174,11 @@ def test_bad_options_start_nothing(supernet, options, message):
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [("8", "tokens.txt is missing: run stage 5"), ("9", "run stage 8"), ("10", "run stage 9 first")],
+    [
+        ("8", "tokens.txt is missing: run stage 5"),
+        ("9", "run stage 8"),
+        ("10", "run stage 9 first"),
+    ],
 )
 def test_a_stage_before_its_time_names_what_is_missing(supernet, recipe, number, message):
     (recipe / "data/en_token_list/char/tokens.txt").unlink()
