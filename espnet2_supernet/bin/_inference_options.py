@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from espnet2_supernet.bin._options import given_config, plain, read_yaml
+from espnet2_supernet.bin._options import command_parser, given_config, plain, read_yaml
 from espnet2_supernet.errors import ConfigError, check_keys
 
 if TYPE_CHECKING:
@@ -30,12 +30,7 @@ def make_parser(
         description: What ``--help`` says.
         searches: Whether the command searches hypotheses; else it gets no such options.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m espnet2_supernet.bin.{module}",
-        description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser(module, description)
     parser.add_argument("--config", type=Path, help="YAML file of any of these options")
     parser.add_argument(
         "--print_config", action="store_true", help="print the options as YAML and stop"

@@ -13,6 +13,28 @@ import yaml
 from espnet2_supernet.errors import ConfigError
 
 
+def command_parser(
+    module: str, description: str | None, as_written: bool = False
+) -> argparse.ArgumentParser:
+    """Return the empty parser of a command; options are not to be shortened.
+
+    Args:
+        module: Name of the command in this package.
+        description: What ``--help`` says.
+        as_written: Keep its line breaks; else lines are filled and defaults shown.
+    """
+    if as_written:
+        formatter: Any = argparse.RawDescriptionHelpFormatter
+    else:
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+    return argparse.ArgumentParser(
+        prog=f"python -m espnet2_supernet.bin.{module}",
+        description=description,
+        formatter_class=formatter,
+        allow_abbrev=False,
+    )
+
+
 class PrintConfig(argparse.Action):
     """``--print_config``: print the options as YAML, as far as they are parsed, and stop."""
 

@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.errors import CheckpointError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.average_checkpoints",
-        description="Average checkpoints of one training; masks must be equal.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = command_parser(
+        "average_checkpoints", "Average checkpoints of one training; masks must be equal."
     )
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(

@@ -21,16 +21,13 @@ from espnet2_supernet.bin._extraction import (
     load_source,
     read_waveforms,
 )
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.bundle",
-        description="Write one streaming subnet as a bundle for devices without torch.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = command_parser(
+        "bundle", "Write one streaming subnet as a bundle for devices without torch."
     )
     parser.add_argument("--print_config", action=PrintConfig)
     add_extraction_options(parser)

@@ -22,18 +22,13 @@ from espnet2_supernet.bin._extraction import (
     load_source,
     read_waveforms,
 )
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.errors import DataError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.export_onnx",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("export_onnx", __doc__, as_written=True)
     parser.add_argument("--print_config", action=PrintConfig)
     add_extraction_options(parser)
     parser.add_argument("--chunk_size", type=int, help="encoder frames; default: the subnet's")

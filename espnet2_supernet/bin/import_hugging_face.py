@@ -15,17 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig, read_yaml
+from espnet2_supernet.bin._options import PrintConfig, command_parser, read_yaml
 from espnet2_supernet.errors import ConfigError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.import_hugging_face",
-        description="Write a published wav2vec 2.0 model as a pre-trained supernet.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = command_parser(
+        "import_hugging_face", "Write a published wav2vec 2.0 model as a pre-trained supernet."
     )
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(

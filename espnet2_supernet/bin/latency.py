@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.bin._decode_settings import versions
-from espnet2_supernet.bin._options import PrintConfig, read_yaml
+from espnet2_supernet.bin._options import PrintConfig, command_parser, read_yaml
 from espnet2_supernet.bin._utterances import read_utterances
 from espnet2_supernet.data.audio import AudioRules, read_audio
 from espnet2_supernet.errors import ConfigError, DataError, check_keys
@@ -45,12 +45,7 @@ CALIBRATION = 8  # utterances that give static quantisation its ranges
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.latency",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("latency", __doc__, as_written=True)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
         "--models", type=Path, nargs="+", required=True, help="folders that prune_extract wrote"

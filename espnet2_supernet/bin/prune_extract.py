@@ -20,17 +20,12 @@ from espnet2_supernet.bin._extraction import (
     load_source,
     read_waveforms,
 )
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.prune_extract",
-        description="Write one subnet as a stand-alone dense model.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("prune_extract", "Write one subnet as a stand-alone dense model.")
     parser.add_argument("--print_config", action=PrintConfig)
     add_extraction_options(parser)
     return parser

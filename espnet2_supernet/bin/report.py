@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.bin.score import add_bootstrap_arguments, command_line
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.pairs import compare
@@ -27,12 +27,7 @@ from espnet2_supernet.report.table import Report, render, set_names, subnet_tabl
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.report",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("report", __doc__)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
         "--expdir", type=Path, nargs="+", required=True, help="experiments, one table for all"

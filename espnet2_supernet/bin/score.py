@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.report.files import remove
 from espnet2_supernet.report.sclite import HOW_TO_GET
 from espnet2_supernet.report.scoring import (
@@ -30,12 +30,7 @@ from espnet2_supernet.report.trn import TOKEN_TYPES
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.score",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("score", __doc__)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument("--ref", type=Path, required=True, help="'text' of the test set")
     parser.add_argument("--hyp", type=Path, required=True, help="'text' of the decode")
