@@ -24,6 +24,13 @@ SUBNETS = {
     },
     "ahead": {"context": {"chunk_size": 4, "left_context": 4, "right_context": 2}},
 }
+TOKEN_RULES = {
+    "salad": {"kind": "salad"},
+    "compacted": {"kind": "salad", "positions": "compacted"},
+    "downsample": {"kind": "downsample"},
+    "random": {"kind": "random", "keep_ratio": 0.5},
+    "energy": {"kind": "energy", "threshold": -0.5},
+}
 TRANSDUCERS = {
     "rnn": {
         "predictor": "rnn",
@@ -212,7 +219,12 @@ def student(tiny_corpus, trained, tmp_path_factory) -> Path:
 
 
 def make_model(
-    encoder="conformer", ctc_weight=0.5, normalize=None, subsampling="conv2d", predictor="rnn"
+    encoder="conformer",
+    ctc_weight=0.5,
+    normalize=None,
+    subsampling="conv2d",
+    predictor="rnn",
+    tokens=None,
 ):
     """Build a tiny model in eval mode with pruned masks and lively outputs."""
     import torch
@@ -225,13 +237,17 @@ def make_model(
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    subnets = {
+        name: {**row, "tokens": TOKEN_RULES[tokens]} if tokens and name != "server" else row
+        for name, row in SUBNETS.items()
+    }
     kind = {"conformer": SupernetConformerEncoder, "transformer": SupernetTransformerEncoder}
     blocks = kind[encoder](
         12, 16, 2, 32, num_blocks=2, subsampling=subsampling, subsampling_channels=4
     )
     model = SupernetASRModel(
         len(STREAM_TOKENS), STREAM_TOKENS, LogMelFrontend(n_mels=12), None, normalize, None,
-        blocks, None, None, CTC(len(STREAM_TOKENS), 16), None, {"subnets": SUBNETS}, ctc_weight,
+        blocks, None, None, CTC(len(STREAM_TOKENS), 16), None, {"subnets": subnets}, ctc_weight,
         TRANSDUCERS[predictor] if ctc_weight < 1 else None,
     )  # fmt: skip
     with torch.no_grad():
@@ -243,6 +259,12 @@ def make_model(
         if model.joint_network is not None:
             model.joint_network.lin_out.weight.mul_(8.0)
             model.joint_network.lin_out.bias[0] += 2.0 if predictor == "rnn" else 0.5
+        if model.detector is not None:  # one that keeps about half
+            wave = torch.from_numpy(make_speech(4.0, seed=9))[None]
+            feats, lengths = model.frontend(wave, torch.tensor([wave.size(1)]))
+            model.detector.linear_out.weight.mul_(30.0)
+            scores, _ = model.detector(model.encoder.eval().subsampled(feats, lengths)[0])
+            model.detector.threshold.fill_(float(scores.median().sigmoid()))
     return model.eval()
 
 

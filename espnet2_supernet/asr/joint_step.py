@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from espnet2_supernet.asr.error_rate import greedy_error_rates
 from espnet2_supernet.asr.losses.distill import ctc_distillation
+from espnet2_supernet.encoder.keeper import kept_times
+from espnet2_supernet.encoder.windows import take_frames
 
 
 @dataclass
@@ -23,6 +25,7 @@ class JointStep:
         views: Kinds of features that are stacked in the frames, see ``features.views``.
         stats: Statistics by name, filled by each subnet.
         teacher_log_probs: CTC log-probabilities ``(B, T, V)`` of the teacher, without gradient.
+        keep: Which frames a subnet computes ``(B, T)``, by name, of those that drop some.
     """
 
     lengths: Tensor
@@ -31,6 +34,23 @@ class JointStep:
     views: list[bool]
     stats: dict[str, Any] = field(default_factory=dict)
     teacher_log_probs: Tensor | None = None
+    keep: dict[str, Tensor] = field(default_factory=dict)
+
+    def of_kept(self, name: str, keep: Tensor) -> JointStep:
+        """The step as a subnet sees it that computes some frames only.
+
+        Args:
+            name: The subnet.
+            keep: Which frames it computes ``(B, T)``.
+
+        Returns:
+            Lengths and targets of the kept frames; the statistics are the same.
+        """
+        lengths, taught = keep.sum(1), self.teacher_log_probs
+        self.note(f"keep_ratio_{name}", lengths.sum() / self.lengths.sum())
+        if taught is not None:
+            taught = take_frames(taught, kept_times(keep))
+        return replace(self, lengths=lengths, teacher_log_probs=taught)
 
     def note(self, name: str, value: Tensor) -> Tensor:
         """Keep a scalar as statistic, without gradient, and return it as it is."""

@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from espnet2_supernet.asr.checks import check_frames, check_losses, checked_encoder
+from espnet2_supernet.asr.encoding import SubnetEncoding
 from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
+from espnet2_supernet.damon.feasibility import frames_needed
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features import views
 from espnet2_supernet.supernet.context import Context
-from espnet2_supernet.supernet.joint import JointTraining
 from espnet2_supernet.supernet.sampling import Draw
 from espnet2_supernet.supernet.subnet import Subnet
 
 
-class SupernetASRModel(JointTraining, ESPnetASRModel):
+class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
     """CTC and/or RNN-T model over a supernet encoder.
 
     The loss of a step is the weighted sum over the subnets drawn for it; each subnet's own loss
@@ -52,6 +53,8 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         ctc_weight: Between 0 (RNN-T only) and 1 (CTC only).
         transducer: See :func:`build_transducer`; needed when ``ctc_weight < 1``.
         max_lattice_cells: Bound on the logits that the RNN-T loss holds at once, in numbers.
+        detector: Sizes of SALAD's detector, ``{channels: 64, kernel_size: 5}``, when a subnet drops
+            frames by it.
 
     Raises:
         ConfigError: If the parts do not fit each other.
@@ -74,6 +77,7 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         ctc_weight: float = 1.0,
         transducer: dict[str, Any] | None = None,
         max_lattice_cells: int = 50_000_000,
+        detector: dict[str, Any] | None = None,
     ) -> None:
         # Not ESPnetASRModel's own __init__: it builds an attention decoder's loss and imports
         # warprnnt for a transducer.
@@ -97,60 +101,9 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
             )
         self.ctc_weight, self.max_lattice_cells = ctc_weight, max_lattice_cells
         self.add_supernet(encoder, supernet_conf)
+        self.add_rules(detector)
         if self.supernet_config.distillation.weight > 0 and self.ctc is None:
             raise ConfigError("supernet_conf.distillation needs a CTC head: model_conf.ctc_weight")
-
-    def extract_features(
-        self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Waveforms ``(B, N)`` to normalised features ``(B, T, F)``, augmented in training."""
-        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
-        if self.normalize is not None:
-            feats, lengths = self.normalize(feats, lengths)
-        # After the normalisation, unlike ESPnet: SpecAugment fills with 0, which is the mean only
-        # here; before, it lies one to 2.6 standard deviations above the mean of AN4's bands.
-        if self.specaug is not None and self.training:
-            feats, lengths = self.specaug(feats, lengths)
-        return feats, lengths
-
-    def collect_feats(
-        self, speech: Tensor, speech_lengths: Tensor, *args: Any, **kwargs: Any
-    ) -> dict[str, Tensor]:
-        """Return what ``--collect_stats`` counts."""
-        return views.counted_features(self.frontend, speech, speech_lengths)
-
-    def encode_features(
-        self,
-        feats: Tensor,
-        feat_lengths: Tensor,
-        subnet: str | None = None,
-        context: Context | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode features ``(B, T, F)`` with one subnet under one of its contexts.
-
-        Returns:
-            Encoder output ``(B, T', D)`` and its lengths ``(B,)``.
-
-        Raises:
-            ConfigError: If there is no such subnet.
-        """
-        name = subnet or next(iter(self.supernet.subnets))
-        with self.supernet.active_subnet(name) as active:
-            out, lengths, _ = self.encoder(feats, feat_lengths, context=context or active.context)
-        return out, lengths
-
-    def encode(
-        self,
-        speech: Tensor,
-        speech_lengths: Tensor,
-        subnet: str | None = None,
-        context: Context | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode waveforms ``(B, N)``; by default with the first subnet (ESPnet's contract)."""
-        name = subnet or next(iter(self.supernet.subnets))
-        context = context or self.supernet.subnet(name).context
-        feats, lengths = self.extract_features(speech, speech_lengths, not context.is_full)
-        return self.encode_features(feats, lengths, name, context)
 
     def forward(
         self,
@@ -181,13 +134,14 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         kinds = views.feature_views(self.frontend, [context for _, context, _ in rows])
         extract = partial(self.extract_features, speech, speech_lengths)
         feats, lengths = views.stack_views(extract, kinds)
-        frames, lengths = self.encoder.subsample(feats, lengths.repeat(len(kinds)))
-        lengths = lengths[: len(speech)]
+        raw, lengths = self.encoder.subsampled(feats, lengths.repeat(len(kinds)))
+        frames, lengths = self.encoder.dropout(raw), lengths[: len(speech)]
         check_frames(lengths, utt_id)
         positions = torch.arange(text.size(1), device=text.device)
         text = text.masked_fill(positions >= text_lengths[:, None], self.blank_id)
         predicted = self._predict(text)
         step = JointStep(lengths, text, text_lengths, kinds)
+        self._choose(step, rows, raw, feats)
         passes = [partial(self._subnet_loss, step, *row) for row in rows]
         loss = self.sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
         step.stats["loss"] = loss.detach()
@@ -197,6 +151,20 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
     def _plan(self) -> list[Draw]:
         # the teacher first: its posteriors are the students' targets
         return sorted(self.draw_subnets(), key=lambda row: row[0].name != self._teacher_name())
+
+    def _choose(self, step: JointStep, rows: list[Draw], raw: Tensor, feats: Tensor) -> None:
+        """Note which frames each subnet of the step computes, of ``(V * B, T', D)``."""
+        for subnet, context, _ in rows:
+            seen, made_of = (views.view_of(x, step.views, context) for x in (raw, feats))
+            keep = self.choose_frames(
+                subnet.name,
+                seen,
+                made_of,
+                step.lengths,
+                frames_needed(step.text, step.text_lengths),
+            )
+            if keep is not None:
+                step.keep[subnet.name] = keep
 
     def _teacher_name(self) -> str:
         return self.supernet_config.distillation.teacher or next(iter(self.supernet.subnets))
@@ -220,7 +188,11 @@ class SupernetASRModel(JointTraining, ESPnetASRModel):
         """Weighted loss of one subnet, a scalar; notes its parts in ``step``."""
         seen = views.view_of(frames, step.views, context)
         with self.supernet.active_subnet(subnet.name):
-            enc, _ = self.encoder.encode_frames(seen, step.lengths, context)
+            keep = step.keep.get(subnet.name)
+            compacted = keep is not None and self.rules[subnet.name].compacted
+            enc, _ = self.encoder.encode_frames(seen, step.lengths, context, keep, compacted)
+        if keep is not None:
+            step = step.of_kept(subnet.name, keep)
         loss = self._loss_of(step, subnet.name, enc, predicted)
         return weight * step.note(f"loss_{subnet.name}", loss)
 

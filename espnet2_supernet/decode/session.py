@@ -92,7 +92,7 @@ class StreamingSession:
         """Forget everything and be ready for another stream."""
         with torch.no_grad(), self.model.supernet.active_subnet(self.subnet):
             self._frontend = self.model.frontend.streaming()
-            self._encoder_state = self.model.encoder.init_state(self.context)
+            self._encoder_state = self.model.start_stream(self.subnet, self.context)
             self._search_state = self.search.init_state()
         self.num_samples = 0
         self._finished = False
@@ -147,7 +147,12 @@ class StreamingSession:
         if len(frames):
             if self._on_frames is not None:
                 self._on_frames(frames)
-            self.search.advance(self._search_state, self._to_search(frames))
+            times = self._encoder_state.times
+            self.search.advance(
+                self._search_state,
+                self._to_search(frames),
+                None if times is None else times[0].tolist(),
+            )
 
     def _result(self) -> StreamingResult:
         state = self._search_state

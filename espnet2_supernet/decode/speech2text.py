@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,12 @@ from espnet2_supernet.decode.build import build_search, choose_output
 from espnet2_supernet.decode.lm import FusionLM, load_lm
 from espnet2_supernet.decode.loading import fetch_packed, load_model, packed_files
 from espnet2_supernet.decode.options import DecodeOptions, merge_context
+from espnet2_supernet.decode.results import Result, make_results
 from espnet2_supernet.decode.session import StreamingSession, as_samples
 from espnet2_supernet.decode.text import TextDecoder
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis
 from espnet2_supernet.supernet.context import Context
-
-Result = tuple[str | None, list[str], list[int], "Hypothesis"]
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """The last element of a result.
-
-    Attributes:
-        score: Natural log score.
-        yseq: Token ids, without start and end symbols.
-        frames: Encoder frame at which each token was emitted.
-        times: Start of that frame in seconds.
-    """
-
-    score: float = 0.0
-    yseq: list[int] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
 
 
 class Speech2Text:
@@ -177,47 +158,60 @@ class Speech2Text:
                 frame, or empty, gives one empty hypothesis of score 0.
 
         Returns:
-            Up to ``nbest`` tuples (text, tokens, token ids, :class:`Hypothesis`), best first.
+            Up to ``nbest`` tuples (text, tokens, token ids, ``Hypothesis``), best first.
 
         Raises:
             DataError: If the waveform is not one channel of finite float samples.
         """
-        return self.results(self.search_frames(self.encode(speech)))
+        return self.results(self.search_frames(*self.encode_with_times(speech)))
 
-    @torch.no_grad()
     def encode(self, speech: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Return the encoder output ``(T', D)`` of a whole utterance; T' may be 0."""
+        return self.encode_with_times(speech)[0]
+
+    @torch.no_grad()
+    def encode_with_times(
+        self, speech: torch.Tensor | np.ndarray
+    ) -> tuple[torch.Tensor, list[int] | None]:
+        """Return the encoder output ``(T', D)`` of a whole utterance, and what it is of.
+
+        Returns:
+            The output, and the numbers of its frames among those of the utterance; None if the
+            subnet drops no frames.
+        """
         samples = as_samples(speech)
         model = self.asr_model
         if not samples.numel():
-            return next(model.parameters()).new_zeros(0, model.encoder.output_size())
+            return next(model.parameters()).new_zeros(0, model.encoder.output_size()), None
         samples = samples.to(next(model.parameters()).device)[None]
         lengths = torch.tensor([samples.size(1)], device=samples.device)
         streaming = not self.context.is_full
         feats, feat_lengths = model.extract_features(samples, lengths, streaming)
-        encoded, encoded_lengths = model.encode_features(
+        encoded, encoded_lengths, times = model.encode_with_times(
             feats.to(self.dtype), feat_lengths, self.subnet, self.context
         )
-        return encoded[0, : int(encoded_lengths[0])]
+        length = int(encoded_lengths[0])
+        return encoded[0, :length], None if times is None else times[0, :length].tolist()
 
     @torch.no_grad()
-    def search_frames(self, frames: torch.Tensor) -> list[SearchHypothesis]:
-        """Search encoder outputs ``(T', D)``; return up to ``nbest`` hypotheses."""
+    def search_frames(
+        self, frames: torch.Tensor, times: list[int] | None = None
+    ) -> list[SearchHypothesis]:
+        """Search encoder outputs; return up to ``nbest`` hypotheses.
+
+        Args:
+            frames: ``(T', D)``.
+            times: Their numbers in the utterance, when some were dropped.
+        """
         with self.asr_model.supernet.active_subnet(self.subnet):
             state = self.search.init_state()
             if len(frames):
-                self.search.advance(state, self._to_search(frames))
+                self.search.advance(state, self._to_search(frames), times)
             return self.search.nbest(state, self.options.nbest)
 
     def results(self, found: list[SearchHypothesis]) -> list[Result]:
         """Turn hypotheses of a search into ESPnet's result tuples."""
-        results: list[Result] = []
-        for one in found:
-            ids, tokens = list(one.tokens), self.decoder.tokens(one.tokens)
-            times = [frame * self.frame_ms / 1000.0 for frame in one.frames]
-            hypothesis = Hypothesis(one.score, ids, list(one.frames), times)
-            results.append((self.decoder.text(tokens), tokens, ids, hypothesis))
-        return results
+        return make_results(found, self.decoder, self.frame_ms)
 
     def stream(self, on_frames: Callable[[torch.Tensor], None] | None = None) -> StreamingSession:
         """Start a streaming session of this subnet: the stateful pass.

@@ -113,13 +113,18 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, T // factor, D)`` and their lengths ``(B,)``.
         """
+        frames, lengths = self.subsampled(feats, feat_lengths)
+        return self.dropout(frames), lengths
+
+    def subsampled(self, feats: Tensor, feat_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`subsample` without the dropout."""
         lengths = feat_lengths // self.subsampling_factor
         max_length = int(lengths.max())
         if max_length == 0:
             return feats.new_zeros(feats.size(0), 0, self._output_size), lengths
         state = self.subsampling.init_state(feats.size(0))
         frames, _ = self.subsampling(feats[:, : self.subsampling_factor * max_length], state)
-        return self.dropout(frames), lengths
+        return frames, lengths
 
     @property
     def latent_size(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -32,3 +33,17 @@ class FrameKeeper(Protocol):
             Which frames to keep ``(B, n)``, True = keep, and the next state.
         """
         ...
+
+
+def kept_times(keep: Tensor) -> Tensor:
+    """Where kept frames were.
+
+    Args:
+        keep: Which frames of each utterance are kept ``(B, T)``.
+
+    Returns:
+        Numbers ``(B, T')`` of the kept frames of each utterance, T' the most of one; those beyond
+        what an utterance keeps have no meaning.
+    """
+    order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
+    return order[:, : int(keep.sum(1).max())]

@@ -74,6 +74,8 @@ class SupernetEncRLModel(SupernetASRModel):
         ConfigError: If a value is out of range or the parts do not fit each other.
     """
 
+    drops_frames = False  # it is compared with its teacher frame by frame
+
     def __init__(
         self,
         vocab_size: int,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from espnet2_supernet.encoder.subsampling import FACTOR
-from espnet2_supernet.errors import CheckpointError
+from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.export.check import check_folder
 from espnet2_supernet.export.encoder_graphs import ChunkStepGraph, FullContextGraph
 from espnet2_supernet.export.head_graphs import CTCGraph, JoinerGraph, LogMelGraph, PredictorGraph
@@ -74,6 +74,8 @@ def export(
 
 
 def _encoder_graph(model: Any, subnet: str, context: Context) -> Any:
+    if subnet in model.rules:
+        raise ConfigError(f"subnet '{subnet}' drops frames, which no ONNX graph of ours does yet")
     encoder = model.supernet.extract(subnet).eval()
     if context.is_full:
         return FullContextGraph(encoder, model.normalize)

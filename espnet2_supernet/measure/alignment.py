@@ -63,23 +63,26 @@ def align(speech2text: Speech2Text, samples: np.ndarray, ids: Sequence[int]) -> 
         The tokens with their times; empty if the utterance is too short for them.
     """
     model = speech2text.asr_model
-    encoded = speech2text.encode(samples)
+    encoded, times = speech2text.encode_with_times(samples)
     repeats = sum(one == other for one, other in zip(ids, ids[1:], strict=False))
     if not ids or len(encoded) < len(ids) + repeats:
         return []
     log_probs = model.ctc.log_softmax(encoded[None]).float()
     targets = torch.tensor([list(ids)], dtype=torch.int32)
     path, _ = torchaudio.functional.forced_align(log_probs, targets, blank=model.blank_id)
-    return spans(path[0].tolist(), model.blank_id, speech2text.frame_ms)
+    return spans(path[0].tolist(), model.blank_id, speech2text.frame_ms, times)
 
 
-def spans(path: Sequence[int], blank_id: int, frame_ms: float) -> list[AlignedToken]:
+def spans(
+    path: Sequence[int], blank_id: int, frame_ms: float, times: Sequence[int] | None = None
+) -> list[AlignedToken]:
     """Return the runs of a CTC path that are not blank.
 
     Args:
         path: Symbol of every encoder frame.
         blank_id: Index of blank.
         frame_ms: One encoder frame in ms.
+        times: Numbers of the frames in the utterance, when some were dropped.
 
     Example:
         >>> spans([0, 3, 3, 0, 3, 5], 0, 40.0)[1]
@@ -90,7 +93,8 @@ def spans(path: Sequence[int], blank_id: int, frame_ms: float) -> list[AlignedTo
         if frame < len(path) and path[frame] == path[start]:
             continue
         if path[start] != blank_id:
-            seconds = (round(at * frame_ms / 1000.0, 6) for at in (start, frame))
+            edges = (start, frame) if times is None else (times[start], times[frame - 1] + 1)
+            seconds = (round(at * frame_ms / 1000.0, 6) for at in edges)
             found.append(AlignedToken(path[start], *seconds))
         start = frame
     return found

@@ -157,6 +157,11 @@ def _check_teacher(config: SupernetConfig, where: str) -> None:
             f"{where}.distillation.teacher: '{teacher}' teaches in every step, so list it in "
             "sampling.always"
         )
+    if config.distillation.weight > 0 and config.subnets[teacher].tokens is not None:
+        raise ConfigError(
+            f"{where}.distillation.teacher: '{teacher}' drops frames, and has nothing to tell of "
+            "them: choose a teacher without tokens"
+        )
 
 
 def _check_readers(config: SupernetConfig, where: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.sampling import Draw
@@ -22,6 +23,7 @@ class JointTraining(nn.Module):
     forward, and :meth:`sum_losses` with one function for each subnet drawn.
 
     Attributes:
+        drops_frames: Whether the model can leave frames out, as ``tokens`` of a subnet says.
         supernet_config: The table and its rules.
         supernet: The verbs on the encoder.
         pruner: Estimates the masks as training goes on; None if no subnet has one.
@@ -29,6 +31,7 @@ class JointTraining(nn.Module):
             same on all ranks and after resuming.
     """
 
+    drops_frames = False
     supernet_config: SupernetConfig
     supernet: Supernet
     pruner: Pruner | None
@@ -45,6 +48,12 @@ class JointTraining(nn.Module):
             ConfigError: If the block cannot be used.
         """
         self.supernet_config = SupernetConfig.parse(supernet_conf)
+        for subnet in self.supernet_config.subnets.values():
+            if subnet.tokens is not None and not self.drops_frames:
+                raise ConfigError(
+                    f"supernet_conf.subnets.{subnet.name}.tokens: this model is trained on all "
+                    "frames; a recogniser (asr_train) can drop some"
+                )
         self.supernet = Supernet(encoder, self.supernet_config)
         self.pruner = self.supernet.pruner(self)
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.depth import Depth
+from espnet2_supernet.supernet.tokens import TokenSpec
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Subnet:
         mask: Declaration of its mask, ``None`` for the dense weights.
         mask_name: Name of its mask: its own name, or that of the subnet whose mask it shares.
         depth: Which layers it runs; ``None`` for all.
+        tokens: Which frames it computes, ``None`` for all.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Subnet:
     mask: MaskSpec | None = None
     mask_name: str | None = None
     depth: Depth | None = None
+    tokens: TokenSpec | None = None
 
     @property
     def context(self) -> Context:
@@ -41,7 +45,8 @@ class Subnet:
             allow_untrained: Accept a context that was never trained (quality may be bad).
 
         Raises:
-            ConfigError: If the context was not trained.
+            ConfigError: If the context was not trained, or ends before its token-keep rule can
+                decide.
 
         Example:
             >>> device = Subnet("device", (Context(chunk_size=16, left_context=64),))
@@ -60,7 +65,29 @@ untrained contexts
                 f"subnet '{self.name}' was not trained for {_in_frames(context)}; trained: "
                 f"{trained} (in frames); choose one of these, or allow untrained contexts"
             )
+        if self.tokens is not None:
+            check_decidable(self.name, self.tokens, (context,))
         return context
+
+
+def check_decidable(where: str, tokens: TokenSpec, contexts: Iterable[Context]) -> None:
+    """Refuse to stream under a rule that ranks the frames of the whole utterance.
+
+    Args:
+        where: The subnet, for the message.
+        tokens: Its rule.
+        contexts: Its contexts.
+
+    Raises:
+        ConfigError: If one of them is not full context.
+    """
+    streaming = [context for context in contexts if not context.is_full]
+    if tokens.sees_utterance and streaming:
+        raise ConfigError(
+            f"{where}: tokens.keep_ratio ranks the frames of the whole utterance, which "
+            f"{_in_frames(streaming[0])} does not wait for: give a threshold (salad: leave "
+            "keep_ratio out to take the detector's), or use full context"
+        )
 
 
 def _in_frames(context: Context) -> str:

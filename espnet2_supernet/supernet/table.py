@@ -9,7 +9,8 @@ from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.supernet.context import parse_contexts
 from espnet2_supernet.supernet.depth import parse_depth
-from espnet2_supernet.supernet.subnet import Subnet
+from espnet2_supernet.supernet.subnet import Subnet, check_decidable
+from espnet2_supernet.supernet.tokens import TokenSpec
 
 DEFAULT_TABLE = {"server": {"context": "full"}}
 
@@ -18,8 +19,8 @@ def parse_table(spec: Any, where: str) -> dict[str, Subnet]:
     """Read the rows of the table; the first row is the default subnet, so their order counts.
 
     Args:
-        spec: ``{name: {context: ..., mask: ..., depth: ...}}``; a mask is a block of its own or
-            the name of the subnet whose mask is shared.
+        spec: ``{name: {context: ..., mask: ..., depth: ..., tokens: ...}}``; a mask is a block of
+            its own or the name of the subnet whose mask is shared.
         where: Path of the block, for error messages.
 
     Raises:
@@ -54,7 +55,7 @@ def _check_row(name: Any, row: Any, where: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}.{name}: write a block {{context: ..., mask: ...}}: {row!r}")
-    check_keys(row, ("context", "mask", "depth"), f"{where}.{name}")
+    check_keys(row, ("context", "mask", "depth", "tokens"), f"{where}.{name}")
     return row
 
 
@@ -62,16 +63,20 @@ def _subnet(name: str, row: Mapping[str, Any], own: Mapping[str, MaskSpec], wher
     context = row.get("context")
     contexts = parse_contexts("full" if context is None else context, f"{where}.context")
     depth = parse_depth(row.get("depth"), f"{where}.depth")
+    tokens = None
+    if row.get("tokens") is not None:
+        tokens = TokenSpec.parse(row["tokens"], f"{where}.tokens")
+        check_decidable(where, tokens, contexts)
     mask = row.get("mask")
     if mask is None:
-        return Subnet(name, contexts, depth=depth)
+        return Subnet(name, contexts, depth=depth, tokens=tokens)
     owner = name if isinstance(mask, Mapping) else mask
     if not isinstance(owner, str) or owner not in own:
         raise ConfigError(
             f"{where}.mask: {owner!r} is no subnet with a mask of its own; there are: "
             f"{', '.join(own) or 'none'}"
         )
-    return Subnet(name, contexts, own[owner], owner, depth)
+    return Subnet(name, contexts, own[owner], owner, depth, tokens)
 
 
 def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
@@ -82,4 +87,6 @@ def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
         row["mask"] = subnet.mask.to_dict() if own else subnet.mask_name
     if subnet.depth is not None:
         row["depth"] = subnet.depth.to_spec()
+    if subnet.tokens is not None:
+        row["tokens"] = subnet.tokens.to_dict()
     return row

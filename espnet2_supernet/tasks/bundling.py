@@ -108,6 +108,11 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
         raise ConfigError(
             f"subnet '{name}' has full context and cannot stream; bundle a subnet with a chunk_size"
         )
+    if name in model.rules:
+        raise ConfigError(
+            f"subnet '{name}' drops frames, which the runtime cannot do yet; stream it with "
+            "asr_inference --mode streamed"
+        )
     check_frame_wise(model)
     if type(model.frontend) is not LogMelFrontend:
         raise ConfigError(f"front-end {type(model.frontend).__name__}: a bundle needs log_mel")

@@ -21,6 +21,7 @@ from espnet2_supernet.tasks.loading import write_stats
 from espnet2_supernet.train.checkpoint import atomic_save, load_strictly
 from espnet2_supernet.train.monitor import count_weights
 
+FOREIGN = ("encoder.", "pruner.")  # tensors that the extracted encoder brings along, or no one has
 TOLERANCE = 1e-5  # the same numbers in the same order: in practice the outputs are equal
 
 
@@ -166,13 +167,16 @@ def _encoder_conf(model: Any, args: argparse.Namespace, name: str) -> dict[str, 
 
 def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only one dense subnet."""
-    states = {
-        key: value
-        for key, value in model.state_dict().items()
-        if not key.startswith(("encoder.", "pruner."))
-    }
+    foreign = FOREIGN if _detects(model, name) else (*FOREIGN, "detector.")
+    states = {key: x for key, x in model.state_dict().items() if not key.startswith(foreign)}
     encoder = model.supernet.extract(name).state_dict()
     return {**states, **{f"encoder.{key}": value for key, value in encoder.items()}}
+
+
+def _detects(model: Any, name: str) -> bool:
+    """Whether a subnet drops frames by the model's detector."""
+    tokens = model.supernet.subnet(name).tokens
+    return tokens is not None and tokens.kind == "salad"
 
 
 def _build(args: argparse.Namespace, table: Mapping[str, Any], **changes: Any) -> torch.nn.Module:
@@ -184,7 +188,9 @@ def _options(
     args: argparse.Namespace, table: Mapping[str, Any], **changes: Any
 ) -> argparse.Namespace:
     """Copy options with another table of subnets."""
-    model_conf = {k: v for k, v in args.model_conf.items() if k != "supernet_conf"}
+    kinds = [(row.get("tokens") or {}).get("kind") for row in table["subnets"].values()]
+    unused = ("supernet_conf",) if "salad" in kinds else ("supernet_conf", "detector")
+    model_conf = {k: v for k, v in args.model_conf.items() if k not in unused}
     given = {"supernet_conf": dict(table), "model_conf": model_conf, **changes}
     return argparse.Namespace(**{**vars(args), **given})
 

@@ -159,7 +159,13 @@ def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
         ``parameters``, ``nonzero``, ``prunable``, ``prunable_nonzero`` and ``bytes_dense_fp32``.
     """
     supernet: Any = model.supernet
-    counts = supernet.counts(name, model)
+    counts = dict(supernet.counts(name, model))
+    detector: Any = getattr(model, "detector", None)
+    tokens = supernet.subnet(name).tokens
+    if detector is not None and (tokens is None or tokens.kind != "salad"):
+        unused = sum(p.numel() for p in detector.parameters())
+        counts["parameters"] -= unused
+        counts["nonzero"] -= unused
     return {**counts, "bytes_dense_fp32": 4 * counts["parameters"]}
 
 

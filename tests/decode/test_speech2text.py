@@ -10,7 +10,8 @@ import yaml
 from espnet2_supernet.decode.lm import FusionLM, load_lm
 from espnet2_supernet.decode.loading import fetch_packed, load_model, packed_files
 from espnet2_supernet.decode.options import DecodeOptions, merge_context
-from espnet2_supernet.decode.speech2text import Hypothesis, Speech2Text
+from espnet2_supernet.decode.results import Hypothesis
+from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.decode.text import TextDecoder
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.supernet.context import Context

@@ -7,6 +7,7 @@ of a token sequence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,12 +63,15 @@ class GreedyCTC:
         """Return the state before the first frame."""
         return GreedyCTCState(last=self.blank_id)
 
-    def advance(self, state: GreedyCTCState, frames: np.ndarray) -> None:
+    def advance(
+        self, state: GreedyCTCState, frames: np.ndarray, times: Sequence[int] | None = None
+    ) -> None:
         """Take the next frames.
 
         Args:
             state: State, changed in place.
             frames: Log-probabilities ``(n, V)``, n may be 0.
+            times: Their numbers in the utterance ``(n,)``, when some were left out.
 
         Raises:
             ValueError: If the shape is wrong or a value is NaN.
@@ -78,7 +82,8 @@ class GreedyCTC:
         best = log_probs.argmax(axis=1)
         before = np.concatenate(([state.last], best[:-1]))
         starts = np.flatnonzero((best != before) & (best != self.blank_id))
-        state.transcript.extend(best[starts].tolist(), (starts + state.frame).tolist())
+        when = starts + state.frame if times is None else np.asarray(times)[starts]
+        state.transcript.extend(best[starts].tolist(), when.tolist())
         for value in log_probs.max(axis=1).tolist():  # one by one: the same sum for any pieces
             state.score += value
         state.last = int(best[-1])

@@ -8,6 +8,7 @@ stream was cut (our choices).
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,19 +82,22 @@ class PrefixBeamCTC:
             beam.lm_row = self.lm_weight * rows[0]
         return PrefixBeamState(root=root, beams=[beam])
 
-    def advance(self, state: PrefixBeamState, frames: np.ndarray) -> None:
+    def advance(
+        self, state: PrefixBeamState, frames: np.ndarray, times: Sequence[int] | None = None
+    ) -> None:
         """Take the next frames.
 
         Args:
             state: State, changed in place.
             frames: Log-probabilities ``(n, V)``, n may be 0.
+            times: Their numbers in the utterance ``(n,)``, when some were left out.
 
         Raises:
             ValueError: If the shape is wrong or a value is NaN.
         """
         log_probs = as_log_probs(frames)
-        for row in log_probs:
-            self._frame(state, row)
+        for i, row in enumerate(log_probs):
+            self._frame(state, row, state.frame if times is None else times[i])
             state.frame += 1
             commit_if_due(state, self.commit_every, self.max_pending)
 
@@ -110,10 +114,10 @@ class PrefixBeamCTC:
             found.append(state.transcript.with_pending(tokens, frames, beam.score))
         return found
 
-    def _frame(self, state: PrefixBeamState, row: np.ndarray) -> None:
+    def _frame(self, state: PrefixBeamState, row: np.ndarray, time: int) -> None:
         """Replace the beams by those after one more frame ``row`` (V,)."""
         stays = self._stay(state.beams, row)
-        candidates = self._extend(state, stays, row)
+        candidates = self._extend(state, stays, row, time)
         entries = [(beam.score, beam) for beam in stays.values()]
         cutoff = max(score for score, _ in entries) if entries else NEG_INF
         kept: list[tuple[float, Any]] = heapq.nlargest(
@@ -121,7 +125,7 @@ class PrefixBeamCTC:
         )
         cutoff = max(cutoff, kept[0][0]) - self.prune_margin
         beams = [
-            item if isinstance(item, CTCBeam) else self._new_beam(item, state.frame)
+            item if isinstance(item, CTCBeam) else self._new_beam(item, time)
             for score, item in kept
             if score >= cutoff
         ]
@@ -145,7 +149,7 @@ class PrefixBeamCTC:
         return stays
 
     def _extend(
-        self, state: PrefixBeamState, stays: dict[PrefixNode, CTCBeam], row: np.ndarray
+        self, state: PrefixBeamState, stays: dict[PrefixNode, CTCBeam], row: np.ndarray, time: int
     ) -> list[tuple[float, tuple]]:
         """Follow the paths that add a token; merge them into ``stays`` or list them as new."""
         floor = max((beam.score for beam in stays.values()), default=NEG_INF) - self.prune_margin
@@ -166,7 +170,7 @@ class PrefixBeamCTC:
                 start = (path[0] + log_prob, path[1])
                 child = beam.node.find_child(token)
                 if child is not None and child in stays:
-                    _merge(stays[child], source + log_prob, start, state.frame)
+                    _merge(stays[child], source + log_prob, start, time)
                     continue
                 bonus = beam.node.bonus + self._token_bonus(beam, token)
                 score = source + log_prob + bonus

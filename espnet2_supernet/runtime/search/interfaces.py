@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,8 +22,12 @@ class Search(Protocol):
         """Return the state before the first frame."""
         ...
 
-    def advance(self, state: Any, frames: Rows) -> None:
-        """Take the next frames ``(n, V)`` (CTC) or ``(n, D)`` (RNN-T); changes ``state``."""
+    def advance(self, state: Any, frames: Rows, times: Sequence[int] | None = None) -> None:
+        """Take the next frames ``(n, V)`` (CTC) or ``(n, D)`` (RNN-T); changes ``state``.
+
+        ``times`` are the numbers of the frames in the utterance, for tokens to be emitted at;
+        None: no frame was left out.
+        """
         ...
 
     def pending(self, state: Any) -> tuple[list[int], list[int]]:

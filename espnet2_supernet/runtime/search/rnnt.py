@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,12 +51,15 @@ class GreedyRNNT:
         output, predictor = self.head.start()
         return GreedyRNNTState(output, predictor)
 
-    def advance(self, state: GreedyRNNTState, frames: Rows) -> None:
+    def advance(
+        self, state: GreedyRNNTState, frames: Rows, times: Sequence[int] | None = None
+    ) -> None:
         """Take the next frames.
 
         Args:
             state: State, changed in place.
             frames: Encoder outputs ``(n, D)``, n may be 0.
+            times: Their numbers in the utterance ``(n,)``, when some were left out.
 
         Raises:
             ValueError: If the joint network returns NaN.
@@ -78,7 +82,8 @@ class GreedyRNNT:
             if blanks == len(tokens):
                 continue
             if symbols < self.max_symbols:
-                self._emit(state, tokens[blanks], float(values[blanks]), state.frame + position)
+                time = state.frame + position if times is None else times[position]
+                self._emit(state, tokens[blanks], float(values[blanks]), time)
                 symbols += 1
             else:  # the frame is given up; its blank is taken whatever it costs
                 state.score += float(log_probs[blanks, self.head.blank_id])

@@ -7,6 +7,7 @@ with prefix-tree histories, recombination of equal sequences and a frame-synchro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,18 +132,22 @@ class BeamRNNT:
             beam.lm_row = self.lm_weight * rows[0]
         return BeamState(root=root, beams=[beam])
 
-    def advance(self, state: BeamState[RNNTBeam], frames: Rows) -> None:
+    def advance(
+        self, state: BeamState[RNNTBeam], frames: Rows, times: Sequence[int] | None = None
+    ) -> None:
         """Take the next frames.
 
         Args:
             state: State, changed in place.
             frames: Encoder outputs ``(n, D)``, n may be 0.
+            times: Their numbers in the utterance ``(n,)``, when some were left out.
 
         Raises:
             ValueError: If the joint network returns NaN.
         """
-        for row in self.head.project(frames):
-            state.beams = self._frame(state.beams, row, state.frame)
+        for i, row in enumerate(self.head.project(frames)):
+            time = state.frame if times is None else times[i]
+            state.beams = self._frame(state.beams, row, time)
             state.frame += 1
             commit_if_due(state, self.commit_every, self.max_pending)
 

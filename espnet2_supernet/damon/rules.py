@@ -1,0 +1,224 @@
+"""Token-keep rules: SALAD's detector and the baselines that it has to beat.
+
+The first frame of an utterance is always kept (it starts a run), so that none keeps nothing. A
+score that is compared with a threshold depends on the past only: the same frames are kept in a
+stream as in a whole utterance, but for scores within rounding of the threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espnet2_supernet.damon.detector import SaladDetector
+from espnet2_supernet.damon.feasibility import at_least, best_frames
+from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.supernet.tokens import TokenSpec
+
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, lie evenly wherever one stops
+
+
+@dataclass(frozen=True)
+class RuleState:
+    """What a rule remembers of a stream.
+
+    Attributes:
+        num_past: Frames so far.
+        detector: State of the detector, if there is one.
+    """
+
+    num_past: int = 0
+    detector: Tensor | None = None
+
+
+class KeepRule:
+    """Keeps frames by score; a ``FrameKeeper`` of the encoder.
+
+    Args:
+        spec: Its declaration.
+    """
+
+    def __init__(self, spec: TokenSpec) -> None:
+        self.spec = spec
+        self.compacted = spec.positions == "compacted"
+
+    @property
+    def threshold(self) -> float:
+        """Frames of at least this score are kept."""
+        assert self.spec.threshold is not None
+        return self.spec.threshold
+
+    def init_state(self, batch_size: int) -> RuleState:
+        """Return the state before the first frame."""
+        return RuleState()
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """Score the next frames.
+
+        Args:
+            frames: Subsampled frames ``(B, n, D)``.
+            feats: The features they were made of ``(B, n * factor, F)``.
+            state: Result of :meth:`init_state` or of the last call.
+
+        Returns:
+            Scores ``(B, n)``, larger = keep, and what replaces ``state.detector``.
+        """
+        raise NotImplementedError
+
+    def decide(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, RuleState]:
+        """Decide about the next frames of a stream; see ``FrameKeeper``."""
+        scores, detector = self.scores(frames, feats, state)
+        keep = scores >= self.threshold
+        if state.num_past == 0:
+            keep[:, :1] = True
+        return keep, replace(state, num_past=state.num_past + frames.size(1), detector=detector)
+
+    @torch.no_grad()
+    def choose(
+        self, frames: Tensor, feats: Tensor, lengths: Tensor, needed: Tensor | None = None
+    ) -> Tensor:
+        """Decide about whole utterances.
+
+        Args:
+            frames: Subsampled frames ``(B, T, D)``.
+            feats: The features they were made of ``(B, T * factor, F)``.
+            lengths: Frames of each utterance ``(B,)``.
+            needed: Frames to keep at least, by score ``(B,)``; for training, where CTC must have
+                a path.
+
+        Returns:
+            Which frames to keep ``(B, T)``, none beyond a length.
+        """
+        scores, _ = self.scores(frames, feats, self.init_state(len(frames)))
+        scores[:, :1] = torch.inf
+        if self.spec.sees_utterance:
+            keep = best_frames(scores, lengths, self._quota(lengths))
+        else:
+            steps = torch.arange(frames.size(1), device=frames.device)
+            keep = (scores >= self.threshold) & (steps < lengths[:, None])
+        return keep if needed is None else at_least(keep, scores, lengths, needed)
+
+    def _quota(self, lengths: Tensor) -> Tensor:
+        """Frames to keep of utterances of so many ``(B,)``, rounded up."""
+        assert self.spec.keep_ratio is not None
+        exact = lengths.double() * self.spec.keep_ratio
+        return (exact - 1e-6).ceil().long()  # 0.3 of 50 is no more than 15
+
+
+class Salad(KeepRule):
+    """Keeps what the detector calls salient.
+
+    Args:
+        spec: Its declaration; without a threshold, that of the detector.
+        detector: The detector; its weights are the model's.
+    """
+
+    def __init__(self, spec: TokenSpec, detector: SaladDetector) -> None:
+        super().__init__(spec)
+        self.detector = detector
+
+    @property
+    def threshold(self) -> float:
+        """Log-odds from which a frame is kept."""
+        given = self.spec.threshold
+        probability = self.detector.threshold.double() if given is None else torch.tensor(given)
+        return float(torch.logit(probability.double()))
+
+    def init_state(self, batch_size: int) -> RuleState:
+        """Return the state before the first frame."""
+        return RuleState(detector=self.detector.init_state(batch_size))
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """Log-odds of the detector ``(B, n)``."""
+        return self.detector(frames, state.detector)
+
+
+class Energy(KeepRule):
+    """Keeps loud frames: the mean over the features that a frame was made of.
+
+    With log-mel features and ``global_mvn`` that is how many standard deviations the bands lie
+    above their means; a simple voice activity detector.
+    """
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """Mean of the features of each frame ``(B, n)``."""
+        return feats.unflatten(1, (frames.size(1), -1)).mean((2, 3)), None
+
+
+class Random(KeepRule):
+    """Keeps frames by chance: a draw depends on seed and place only, the same in every pass."""
+
+    @property
+    def threshold(self) -> float:
+        """Draws from here on are kept."""
+        assert self.spec.keep_ratio is not None
+        return 1.0 - self.spec.keep_ratio
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """Draws in [0, 1) ``(B, n)``, the same for all B."""
+        steps = torch.arange(frames.size(1), device=frames.device) + state.num_past
+        return _hashed(steps, self.spec.seed).to(frames.dtype).repeat(len(frames), 1), None
+
+
+class Downsample(KeepRule):
+    """Keeps one frame of ``factor``, the first; the scores of the others spread evenly."""
+
+    threshold = 1.0
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """1 for a kept frame, below 1/2 for another ``(B, n)``."""
+        steps = torch.arange(frames.size(1), device=frames.device) + state.num_past
+        rest = 0.5 * (steps.double() * GOLDEN).frac()
+        scores = torch.where(steps % self.spec.factor == 0, 1.0, rest)
+        return scores.to(frames.dtype).repeat(len(frames), 1), None
+
+
+def _hashed(steps: Tensor, seed: int) -> Tensor:
+    """Whole numbers to numbers in [0, 1) that look random (splitmix, its constants in 31 bits)."""
+    x = (steps + 1) * 1_640_531_527 + (seed + 1) * 1_013_904_223
+    for shift, factor in ((16, 73_244_475), (15, 739_982_445)):
+        x = ((x ^ (x >> shift)) * factor) & 0x7FFFFFFF
+    return (x ^ (x >> 16)).double() / 2.0**31
+
+
+def make_rules(
+    config: SupernetConfig, size: int, knows_times: bool, detector: dict[str, Any] | None
+) -> tuple[dict[str, KeepRule], SaladDetector | None]:
+    """Make the rules of a table.
+
+    Args:
+        config: The table.
+        size: Dimension D of the frames.
+        knows_times: Whether the encoder can have original positions.
+        detector: Sizes of the detector, see :class:`SaladDetector`; the defaults when None.
+
+    Returns:
+        Rules by subnet, of those that drop frames, and the detector, if one of them has it.
+
+    Raises:
+        ConfigError: If positions or a detector are wanted that nothing can use.
+    """
+    specs = {s.name: s.tokens for s in config.subnets.values() if s.tokens is not None}
+    for name, spec in specs.items():
+        if spec.positions == "original" and not knows_times and spec.kind != "none":
+            raise ConfigError(
+                f"supernet_conf.subnets.{name}.tokens.positions: this encoder takes positions from "
+                "a convolution over the frames kept; write positions: compacted"
+            )
+    check_keys(detector or {}, ("channels", "kernel_size"), "model_conf.detector")
+    made = None
+    if any(spec.kind == "salad" for spec in specs.values()):
+        made = SaladDetector(size, **(detector or {})).requires_grad_(False)
+    elif detector is not None:
+        raise ConfigError("model_conf.detector: no subnet has tokens of kind salad")
+    kinds: dict[str, Any] = {"energy": Energy, "random": Random, "downsample": Downsample}
+    rules = {
+        name: Salad(spec, made) if made and spec.kind == "salad" else kinds[spec.kind](spec)
+        for name, spec in specs.items()
+        if spec.kind != "none"
+    }
+    return rules, made

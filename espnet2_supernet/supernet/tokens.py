@@ -1,0 +1,119 @@
+"""Which frames a subnet computes: the declaration of its token-keep rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from espnet2_supernet.errors import ConfigError, check_keys
+
+# What each kind may be told besides its kind and its positions
+_KINDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "salad": ("threshold", "keep_ratio"),
+    "energy": ("threshold", "keep_ratio"),
+    "random": ("keep_ratio", "seed"),
+    "downsample": ("factor",),
+}
+POSITIONS = ("original", "compacted")
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """The declaration of a token-keep rule; a token is a frame before the first block.
+
+    Attributes:
+        kind: ``salad`` (a trained detector), ``energy`` (loud frames), ``random``, ``downsample``
+            (every so many frames) or ``none`` (all frames).
+        threshold: Frames of at least this score are kept; for ``salad`` a probability, and None
+            is the threshold that its detector was given; for ``energy`` the mean of the
+            normalised features.
+        keep_ratio: Instead, the fraction of an utterance's frames that is kept, those of the best
+            scores (``salad``, ``energy``), or by chance (``random``).
+        positions: ``original``, the frames' places in the utterance, or ``compacted``, counting
+            kept frames only.
+        factor: One frame of so many is kept (``downsample``).
+        seed: Of the draws (``random``).
+    """
+
+    kind: str
+    threshold: float | None = None
+    keep_ratio: float | None = None
+    positions: str = "original"
+    factor: int = 2
+    seed: int = 0
+
+    @property
+    def sees_utterance(self) -> bool:
+        """Whether it decides when the utterance has ended, so that no stream can follow it."""
+        return self.keep_ratio is not None and self.kind != "random"
+
+    @classmethod
+    def parse(cls, spec: Any, where: str = "tokens") -> TokenSpec:
+        """Read ``{kind: salad, threshold: 0.3, positions: original}``.
+
+        Args:
+            spec: The YAML block.
+            where: Path of the block, for error messages.
+
+        Raises:
+            ConfigError: If a key or a value is wrong.
+
+        Example:
+            >>> TokenSpec.parse({"kind": "downsample"}).factor
+            2
+            >>> TokenSpec.parse({"kind": "random", "keep_rate": 0.5})
+            Traceback (most recent call last):
+            ...
+            espnet2_supernet.errors.ConfigError: tokens: unknown key 'keep_rate'; did you mean \
+'keep_ratio'?
+        """
+        if not isinstance(spec, Mapping):
+            raise ConfigError(f"{where}: write a block {{kind: salad, ...}}, got {spec!r}")
+        kind = spec.get("kind")
+        if kind not in _KINDS:
+            raise ConfigError(f"{where}.kind: one of {', '.join(_KINDS)}, got {kind!r}")
+        given = {key: value for key, value in spec.items() if value is not None}
+        check_keys(given, ("kind", "positions", *_KINDS[kind]), where)
+        if given.get("positions", "original") not in POSITIONS:
+            raise ConfigError(
+                f"{where}.positions: write original or compacted, got {given['positions']!r}"
+            )
+        found = cls(**given)
+        _check_values(found, where)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what :meth:`parse` reads back to an equal declaration."""
+        keys = ("kind", "positions", *_KINDS[self.kind])
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+
+    def describe(self) -> str:
+        """Say it in a few words."""
+        told = [f"{k} {v}" for k, v in self.to_dict().items() if k not in ("kind", "seed")]
+        return f"{self.kind} ({', '.join(told)})"
+
+
+def _check_values(spec: TokenSpec, where: str) -> None:
+    ratio, threshold = spec.keep_ratio, spec.threshold
+    if ratio is not None and not (_is_number(ratio) and 0 < ratio <= 1):
+        raise ConfigError(f"{where}.keep_ratio: a fraction above 0, at most 1; got {ratio!r}")
+    if threshold is not None and not _is_number(threshold):
+        raise ConfigError(f"{where}.threshold: a number, got {threshold!r}")
+    if threshold is not None and spec.kind == "salad" and not 0 < threshold < 1:
+        raise ConfigError(f"{where}.threshold: a probability inside (0, 1), got {threshold!r}")
+    if threshold is not None and ratio is not None:
+        raise ConfigError(f"{where}: give threshold or keep_ratio, not both")
+    if spec.kind == "energy" and threshold is None and ratio is None:
+        raise ConfigError(f"{where}: kind energy needs a threshold or a keep_ratio")
+    if spec.kind == "random" and ratio is None:
+        raise ConfigError(f"{where}: kind random needs a keep_ratio")
+    for name, value, least in (("factor", spec.factor, 2), ("seed", spec.seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"{where}.{name}: a whole number from {least}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    finite = isinstance(value, (int, float)) and value == value and abs(value) != float("inf")
+    return finite and not isinstance(value, bool)
