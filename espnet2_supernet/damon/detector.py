@@ -24,7 +24,8 @@ class SaladDetector(nn.Module):
         kernel_size: Frames that it sees, the present one included.
 
     Attributes:
-        threshold: Probability from which a frame is kept, a scalar; chosen after training.
+        threshold: Probability from which a frame is kept, a scalar; chosen after training, and no
+            number before.
 
     Raises:
         ConfigError: If a size is no whole number from 1.
@@ -41,7 +42,7 @@ class SaladDetector(nn.Module):
         self.linear_in = nn.Linear(size, channels)
         self.depthwise = nn.Conv1d(channels, channels, kernel_size, groups=channels)
         self.linear_out = nn.Linear(channels, 1)
-        self.register_buffer("threshold", torch.tensor(0.5))
+        self.register_buffer("threshold", torch.tensor(torch.nan))
 
     def init_state(self, batch_size: int) -> Tensor:
         """The channels of the frames before the first one: zeros ``(B, kernel - 1, channels)``."""

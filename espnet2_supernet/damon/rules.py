@@ -125,15 +125,25 @@ class Salad(KeepRule):
     def threshold(self) -> float:
         """Log-odds from which a frame is kept."""
         given = self.spec.threshold
-        probability = self.detector.threshold.double() if given is None else torch.tensor(given)
-        return float(torch.logit(probability.double()))
+        own = self.detector.threshold if given is None else torch.tensor(given)
+        return float(torch.logit(own.double()))
 
     def init_state(self, batch_size: int) -> RuleState:
         """Return the state before the first frame."""
         return RuleState(detector=self.detector.init_state(batch_size))
 
     def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
-        """Log-odds of the detector ``(B, n)``."""
+        """Log-odds of the detector ``(B, n)``.
+
+        Raises:
+            ConfigError: If the detector was not trained.
+        """
+        if self.detector.threshold.isnan():
+            raise ConfigError(
+                "tokens of kind salad: the detector is not trained; train it with salad_train, "
+                "choose its threshold with salad_threshold, and start with --init_param "
+                ".../detector.pth"
+            )
         return self.detector(frames, state.detector)
 
 

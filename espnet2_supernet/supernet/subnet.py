@@ -37,6 +37,11 @@ class Subnet:
         """The default context."""
         return self.contexts[0]
 
+    @property
+    def uses_detector(self) -> bool:
+        """Whether it drops frames as a trained detector says."""
+        return self.tokens is not None and self.tokens.kind == "salad"
+
     def resolve(self, context: Context | None = None, allow_untrained: bool = False) -> Context:
         """Choose the context to run in.
 

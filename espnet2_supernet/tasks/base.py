@@ -56,11 +56,13 @@ class SupernetTask(AbsTask):
     Attributes:
         data_names: What each data set must have.
         statistics: What the model reports of a subnet ``name`` as ``<statistic>_<name>``.
+        model_statistics: What it reports of itself, besides the loss.
     """
 
     trainer = PlottingTrainer
     data_names: tuple[str, ...] = ("speech",)
     statistics: tuple[str, ...] = ("loss",)
+    model_statistics: tuple[str, ...] = ()
 
     @classmethod
     def get_parser(cls):
@@ -113,15 +115,20 @@ class SupernetTask(AbsTask):
         return cls.data_names
 
     @classmethod
+    def sampling_rate(cls, args: argparse.Namespace) -> int:
+        """Return the rate in Hz that sounds must have."""
+        return sampling_rate(args)
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train, or collect statistics, in this process; the options are ESPnet's and ours.
 
         Raises:
             SupernetError: If the configuration, the data or a checkpoint cannot be used.
         """
-        validation.check_options(args, cls.statistics)
+        validation.check_options(args, cls.statistics, cls.model_statistics)
         check_training_data(args, cls.needed_data(args))
-        with _chosen_kernels(args), checked_sounds(sampling_rate(args)):
+        with _chosen_kernels(args), checked_sounds(cls.sampling_rate(args)):
             super().main_worker(args)
 
     @classmethod

@@ -167,16 +167,10 @@ def _encoder_conf(model: Any, args: argparse.Namespace, name: str) -> dict[str, 
 
 def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only one dense subnet."""
-    foreign = FOREIGN if _detects(model, name) else (*FOREIGN, "detector.")
+    foreign = FOREIGN if model.supernet.subnet(name).uses_detector else (*FOREIGN, "detector.")
     states = {key: x for key, x in model.state_dict().items() if not key.startswith(foreign)}
     encoder = model.supernet.extract(name).state_dict()
     return {**states, **{f"encoder.{key}": value for key, value in encoder.items()}}
-
-
-def _detects(model: Any, name: str) -> bool:
-    """Whether a subnet drops frames by the model's detector."""
-    tokens = model.supernet.subnet(name).tokens
-    return tokens is not None and tokens.kind == "salad"
 
 
 def _build(args: argparse.Namespace, table: Mapping[str, Any], **changes: Any) -> torch.nn.Module:

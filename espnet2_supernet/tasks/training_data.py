@@ -15,16 +15,23 @@ from espnet2_supernet.data.audio import AudioRules, read_audio
 from espnet2_supernet.data.datadir import check_same_ids, read_table
 from espnet2_supernet.errors import ConfigError, DataError, check_keys
 
-NAMES = {"speech": "<set>/wav.scp,speech,sound", "text": "<set>/text,text,text"}
+NAMES = {
+    "speech": "<set>/wav.scp,speech,sound",
+    "text": "<set>/text,text,text",
+    "labels": "<labels>/labels.scp,labels,kaldi_ark",
+}
+TABLES = (("speech", "sound"), ("text", "text"), ("labels", "kaldi_ark"))  # one line an utterance
 
 
-def check_training_data(args: argparse.Namespace, names: Sequence[str] = tuple(NAMES)) -> None:
+def check_training_data(
+    args: argparse.Namespace, names: Sequence[str] = ("speech", "text")
+) -> None:
     """Check the tables of the training and the validation set against each other.
 
     Args:
         args: Training options; with ``collect_stats`` the tables must also have one order, as
             they are read side by side.
-        names: What each set must have, of ``speech`` and ``text``.
+        names: What each set must have, of ``speech``, ``text`` and ``labels``.
 
     Raises:
         ConfigError: If a set or one of its two parts is not given, or is of an unknown type.
@@ -67,7 +74,7 @@ def _read_tables(option: str, triples: list, names: Sequence[str]) -> dict[str, 
     for path, name, kind in triples:
         if not any(re.match(known, kind) for known in dataset.DATA_TYPES):
             check_keys([kind], dataset.DATA_TYPES, f"{option}: {path}: type")
-        if (name, kind) in (("speech", "sound"), ("text", "text")):
+        if (name, kind) in TABLES:
             tables[str(path)] = read_table(path, allow_empty=kind == "text")
         if (name, kind) == ("text", "text"):
             _check_words(path, tables[str(path)])

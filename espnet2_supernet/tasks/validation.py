@@ -99,12 +99,15 @@ def check_call(
         raise ConfigError(f"{where}: '{missing[0]}' is missing ({class_.__name__} needs it)")
 
 
-def check_options(args: argparse.Namespace, statistics: Sequence[str]) -> None:
+def check_options(
+    args: argparse.Namespace, statistics: Sequence[str], model_statistics: Sequence[str] = ()
+) -> None:
     """Check the options of training that ESPnet would refuse late, or with a traceback.
 
     Args:
         args: Training options.
         statistics: What is reported of each subnet, for ``best_model_criterion``.
+        model_statistics: What is reported of the model, likewise.
 
     Raises:
         ConfigError: Naming the option, and the nearest valid value or key.
@@ -125,14 +128,20 @@ def check_options(args: argparse.Namespace, statistics: Sequence[str]) -> None:
         args.bpemodel and Path(args.bpemodel).is_file()
     ):
         raise ConfigError(f"bpemodel: {args.bpemodel}: no such file; token_type bpe needs it")
-    _check_criteria(args, statistics)
+    _check_criteria(args, statistics, model_statistics)
     for name in args.init_param or []:
         load_weights(str(name).split(":")[0])  # raises if it cannot be read
 
 
-def _check_criteria(args: argparse.Namespace, statistics: Sequence[str]) -> None:
+def _check_criteria(
+    args: argparse.Namespace, statistics: Sequence[str], model_statistics: Sequence[str]
+) -> None:
     """Refuse to rank epochs by a statistic that is never reported: nothing would be averaged."""
-    known = ["loss", "acc"]  # acc: in ESPnet's default, skipped where a model has none
+    known = [
+        "loss",
+        "acc",
+        *model_statistics,
+    ]  # acc: in ESPnet's default, skipped where a model has none
     for subnet in SupernetConfig.parse(getattr(args, "supernet_conf", None)).subnets:
         known += [f"{kind}_{subnet}" for kind in statistics]
     for _phase, statistic, *_ in args.best_model_criterion:

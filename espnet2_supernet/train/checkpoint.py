@@ -35,6 +35,7 @@ MODEL_KEYS = (
     "supernet_conf",
     "teacher_subnet",
     "teacher_sha256",
+    "asr_model_file",
 )
 _LOAD_ERRORS = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError)
 

@@ -85,7 +85,8 @@ class EpochMonitor:
         if not self.is_main:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        write_subnets(self.model, self.output_dir / "subnets.json")
+        if hasattr(self.model, "supernet"):
+            write_subnets(self.model, self.output_dir / "subnets.json")
         if self.plot is not None and self.pruner is not None:
             self._plot_layers()
         if self.history_plot is not None:
@@ -119,12 +120,20 @@ class EpochMonitor:
         train, valid = stats.get("train", {}), stats.get("valid", {})
         parts = [f"epoch {epoch}/{self.max_epoch}"]
         parts.append(f"loss train {_number(train.get('loss'))} valid {_number(valid.get('loss'))}")
-        supernet: Any = self.model.supernet
-        for name in supernet.subnets:
+        supernet: Any = getattr(self.model, "supernet", None)
+        for key in ("recall", "precision", "keep_ratio"):
+            if key in valid:
+                parts.append(f"{key.replace('_', ' ')} {100 * float(valid[key]):.1f} %")
+        for name in supernet.subnets if supernet is not None else ():
             fields = []
             if f"loss_{name}" in valid:
                 fields.append(f"loss {_number(valid[f'loss_{name}'])}")
-            for word, key in (("CER", "cer"), ("accuracy",) * 2, ("agreement",) * 2):
+            for word, key in (
+                ("CER", "cer"),
+                ("accuracy",) * 2,
+                ("agreement",) * 2,
+                ("kept", "keep_ratio"),
+            ):
                 if f"{key}_{name}" in valid:
                     fields.append(f"{word} {100 * float(valid[f'{key}_{name}']):.1f} %")
             if fields:
@@ -161,8 +170,7 @@ def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
     supernet: Any = model.supernet
     counts = dict(supernet.counts(name, model))
     detector: Any = getattr(model, "detector", None)
-    tokens = supernet.subnet(name).tokens
-    if detector is not None and (tokens is None or tokens.kind != "salad"):
+    if detector is not None and not supernet.subnet(name).uses_detector:
         unused = sum(p.numel() for p in detector.parameters())
         counts["parameters"] -= unused
         counts["nonzero"] -= unused

@@ -25,11 +25,14 @@ def make_model(tokens=None, ctc_weight=0.5, encoder=None, detector=None, **conf)
         20, 16, 2, 32, num_blocks=2, dropout_rate=0.1, subsampling_channels=4
     )
     table = {"server": {"context": "full"}, "device": {"context": CHUNKS, "tokens": tokens}}
-    return SupernetASRModel(
+    model = SupernetASRModel(
         len(TOKENS), TOKENS, LogMelFrontend(n_mels=20), None, None, None, encoder, None, None,
         CTC(len(TOKENS), 16), None, {"subnets": table, **conf}, ctc_weight,
         TRANSDUCER if ctc_weight < 1 else None, detector=detector,
     )  # fmt: skip
+    if model.detector is not None:
+        model.detector.threshold.fill_(0.5)
+    return model
 
 
 def batch():
@@ -154,3 +157,12 @@ def test_positions_of_wav2vec2_are_compacted():
         make_model(SPECS["downsample"], encoder=encoder())
     model = make_model(SPECS["downsample"] | {"positions": "compacted"}, encoder=encoder())
     assert model(**batch())[0].isfinite()
+
+
+def test_a_detector_that_was_not_trained_is_refused():
+    model = make_model(SPECS["salad"])
+    model.detector.threshold.fill_(torch.nan)
+    with pytest.raises(ConfigError, match="the detector is not trained; train it with salad_train"):
+        model(**batch())
+    with pytest.raises(ConfigError, match="--init_param .*detector.pth"):
+        model.eval().encode(batch()["speech"], batch()["speech_lengths"], "device")

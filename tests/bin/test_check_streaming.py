@@ -36,9 +36,13 @@ def test_other_contexts_and_searches(random_model, tiny_corpus, capsys):
 def test_a_difference_is_found(random_model, tiny_corpus, monkeypatch, broken, tmp_path):
     from espnet2_supernet.decode.speech2text import Speech2Text
 
-    original = Speech2Text.encode
+    original = Speech2Text.encode_with_times
     change = {"output": lambda x: x + 0.01, "hypothesis": lambda x: torch.roll(x, 1, -1)}[broken]
-    monkeypatch.setattr(Speech2Text, "encode", lambda self, speech: change(original(self, speech)))
+    monkeypatch.setattr(
+        Speech2Text,
+        "encode_with_times",
+        lambda self, speech: (change(original(self, speech)[0]), None),
+    )
     message = {"output": "encoder outputs differ by", "hypothesis": "hypotheses differ for train"}
     with pytest.raises(SupernetError, match=message[broken]):
         check(random_model, tiny_corpus, "--max_utts", 2, "--piece_ms", 100,
