@@ -23,6 +23,7 @@ MILLIONS = {
 FINE_TUNING = {
     "tiny": "train_tiny",
     "small": "train_small",
+    "conformer": "train_base",
     "base": "train_finetune_base",
     "base_waveform": "train_finetune_base_waveform",
     "large": "train_finetune_large",
