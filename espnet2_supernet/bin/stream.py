@@ -107,7 +107,7 @@ def load(args: argparse.Namespace) -> Recognizer:
     Raises:
         SupernetError: If the bundle or an option cannot be used.
     """
-    from espnet2_supernet.runtime.compilation import on_first_compilation
+    from espnet2_supernet.runtime.kernels.compilation import on_first_compilation
     from espnet2_supernet.runtime.recognizer import Recognizer
 
     recognizer = Recognizer.load(

@@ -145,16 +145,7 @@ def _quantize(step: ChunkStepGraph, feats: list[Tensor], path: Path) -> None:
     onnx = need("onnx")
     plain = path.with_suffix(".fp32.onnx")
     write_encoder(step, plain, {})
-    model, seen = OnnxModel(plain), []
-
-    def record(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        seen.append(dict(inputs))
-        return model.run(inputs)
-
-    for one in feats:
-        stream = step.stream(record)
-        stream.accept(one.numpy())
-        stream.finish()
+    seen = iter(_step_inputs(step, OnnxModel(plain), feats))
     graph = onnx.load(str(plain)).graph
     constants = {one.name for one in graph.initializer}
     matrices = [
@@ -163,11 +154,8 @@ def _quantize(step: ChunkStepGraph, feats: list[Tensor], path: Path) -> None:
     ]  # fmt: skip
 
     class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = iter([{k: v for k, v in one.items() if k in model.inputs} for one in seen])
-
         def get_next(self) -> dict | None:
-            return next(self._left, None)
+            return next(seen, None)
 
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # advice about a step that our graph does not need
@@ -180,6 +168,23 @@ def _quantize(step: ChunkStepGraph, feats: list[Tensor], path: Path) -> None:
     finally:
         logging.disable(before)
         plain.unlink()
+
+
+def _step_inputs(
+    step: ChunkStepGraph, model: OnnxModel, feats: list[Tensor]
+) -> list[dict[str, np.ndarray]]:
+    """Return what the step is given while it streams features ``(T, F)``."""
+    seen: list[dict[str, np.ndarray]] = []
+
+    def record(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        seen.append({name: value for name, value in inputs.items() if name in model.inputs})
+        return model.run(inputs)
+
+    for one in feats:
+        stream = step.stream(record)
+        stream.accept(one.numpy())
+        stream.finish()
+    return seen
 
 
 def _openvino_run(path: Path) -> Run:

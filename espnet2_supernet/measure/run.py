@@ -110,15 +110,7 @@ def measure(
     if not any(one.samples.size for one in utterances):
         raise DataError("nothing to measure: no utterance holds any sound")
     engines = [engine for _, engine in rows]
-    waves = {one.key: one.samples for one in utterances}
-    with pinned(plan.core), single_threaded_libraries():
-        load = ForeignLoad(plan.core)
-
-        def pass_done(number: int) -> None:
-            load.note()
-            say(f"pass {number} of {plan.repeats}")
-
-        records = run_interleaved(engines, waves, plan.repeats, pass_done)
+    records, foreign_load = _run(engines, utterances, plan, say)
     table = [
         _row(spec, engine, passes, utterances, plan, aligned, say)
         for (spec, engine), passes in zip(rows, records, strict=True)
@@ -131,13 +123,31 @@ def measure(
             "features": cpu_features(),
             "threads": 1,
             "core": plan.core,
-            "foreign_load": load.shares,
+            "foreign_load": foreign_load,
         },
         "utterances": len(utterances),
         "audio_seconds": sum(len(o.samples) for o in utterances) / engines[0].info.fs,
         "repeats": plan.repeats,
         "rows": table,
     }
+
+
+def _run(
+    engines: Sequence[Engine],
+    utterances: Sequence[Utterance],
+    plan: Plan,
+    say: Callable[[str], None],
+) -> tuple[list[list[list[Record]]], list[float]]:
+    """Return the records, and how busy others kept the core in each pass."""
+    with pinned(plan.core), single_threaded_libraries():
+        load = ForeignLoad(plan.core)
+
+        def pass_done(number: int) -> None:
+            load.note()
+            say(f"pass {number} of {plan.repeats}")
+
+        waves = {one.key: one.samples for one in utterances}
+        return run_interleaved(engines, waves, plan.repeats, pass_done), load.shares
 
 
 def _row(

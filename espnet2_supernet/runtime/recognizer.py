@@ -17,25 +17,25 @@ from typing import Any
 import numpy as np
 
 from espnet2_supernet.errors import CheckpointError
-from espnet2_supernet.runtime.block_matrix import BlockMatrix
-from espnet2_supernet.runtime.bundle import Bundle, Weights, read_bundle
-from espnet2_supernet.runtime.description import Description
-from espnet2_supernet.runtime.encoder import StreamingEncoder
-from espnet2_supernet.runtime.encoder_step import EncoderStep
-from espnet2_supernet.runtime.features import GlobalMVN, LogMel
-from espnet2_supernet.runtime.outputs import (
+from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
+from espnet2_supernet.runtime.bundle.description import Description
+from espnet2_supernet.runtime.bundle.folder import Bundle, Weights, read_bundle
+from espnet2_supernet.runtime.encoder.step import EncoderStep
+from espnet2_supernet.runtime.encoder.stream import StreamingEncoder
+from espnet2_supernet.runtime.layers.features import GlobalMVN, LogMel
+from espnet2_supernet.runtime.layers.outputs import (
     CTCHead,
     RNNPredictor,
     StatelessPredictor,
     TransducerHead,
 )
+from espnet2_supernet.runtime.layers.row_matrix import RowMatrix
+from espnet2_supernet.runtime.layers.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.runtime.result import StreamingResult
-from espnet2_supernet.runtime.row_products import RowMatrix
 from espnet2_supernet.runtime.search.build import choose_output, ctc_search, rnnt_search
 from espnet2_supernet.runtime.search.interfaces import Search
 from espnet2_supernet.runtime.search.options import SearchOptions
 from espnet2_supernet.runtime.session import Session
-from espnet2_supernet.runtime.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.runtime.text import TextDecoder, joiner
 
 ENCODER, BLOCKS, SUBSAMPLING = "encoder.", "encoder.blocks.", "encoder.subsampling."

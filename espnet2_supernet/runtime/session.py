@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from espnet2_supernet.runtime.features import StreamingLogMel
+from espnet2_supernet.runtime.layers.features import StreamingLogMel
 from espnet2_supernet.runtime.result import StreamingResult
 from espnet2_supernet.runtime.samples import check_samples
 from espnet2_supernet.runtime.search.hypothesis import SearchHypothesis

@@ -1,7 +1,7 @@
 """Training through block masks at the cost of the kept blocks, on a CPU.
 
 The gradient of a masked layer reaches kept weights only, so all three products of its training
-step skip the zeros (``espnet2_supernet.runtime.block_products``). Off until
+step skip the zeros (``espnet2_supernet.runtime.training.block_products``). Off until
 :func:`use_block_kernels`; where the kernels do not apply or do not pay, nothing changes.
 """
 
@@ -183,7 +183,7 @@ def _is_traced(x: Tensor) -> bool:
 def _products() -> Any:
     """The kernels, or ``None`` without numba or the vector instructions they need."""
     try:  # imported when first needed: numba takes a second
-        from espnet2_supernet.runtime import block_products
+        from espnet2_supernet.runtime.training import block_products
     except ImportError:
         return None
     module: ModuleType = block_products

@@ -17,10 +17,16 @@ from espnet2_supernet.encoder.sizes import check_equal_blocks
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
-from espnet2_supernet.runtime.block_matrix import BlockMatrix
-from espnet2_supernet.runtime.bundle import Bundle, Weights, file_digest
-from espnet2_supernet.runtime.description import Description, Features, Predictor, Source, Tokens
-from espnet2_supernet.runtime.encoder_weights import EncoderDescription, matrix_shapes
+from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
+from espnet2_supernet.runtime.bundle.description import (
+    Description,
+    Features,
+    Predictor,
+    Source,
+    Tokens,
+)
+from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
+from espnet2_supernet.runtime.bundle.folder import Bundle, Weights, file_digest
 from espnet2_supernet.runtime.text import joiner
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.subnet import Subnet

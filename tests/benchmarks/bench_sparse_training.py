@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from espnet2_supernet.runtime import block_products
+from espnet2_supernet.runtime.training import block_products
 from espnet2_supernet.sparsity.block_linear import use_block_kernels
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import Block

@@ -10,9 +10,9 @@ from espnet2_supernet import runtime
 
 CODE = """
 import numpy as np
-from espnet2_supernet.runtime import chunk_products as p, chunk_room as r
-p.quantize(0, 1, r.build_room(1, [16]), 0, 16)
-print(len(p.quantize.signatures))
+from espnet2_supernet.runtime.chunk import products, room
+products.quantize(0, 1, room.build_room(1, [16]), 0, 16)
+print(len(products.quantize.signatures))
 """
 
 
@@ -33,6 +33,6 @@ def test_a_class_that_is_gone_does_no_harm(tmp_path):
     shutil.copytree(source, package / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
     assert run(tmp_path) == "1\n" and list((tmp_path / "cache").rglob("*.nbi"))
     assert not list(package.rglob("*.nbi"))
-    for file in (package / "runtime").glob("chunk_*.py"):
+    for file in (package / "runtime" / "chunk").glob("*.py"):
         file.write_text(file.read_text().replace("Room", "Hall"))
     assert run(tmp_path) == "1\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from espnet2_supernet import runtime
 
 CODE = (
-    "from espnet2_supernet.runtime.block_loops import forward; "
+    "from espnet2_supernet.runtime.training.block_loops import forward; "
     "print(forward._cache._cache_file._source_stamp)"
 )
 
@@ -25,7 +25,7 @@ def test_a_change_of_the_intrinsics_is_noticed(tmp_path):
     shutil.copytree(Path(runtime.__file__).parent, package / "runtime")
     before = stamp(tmp_path)
     assert stamp(tmp_path) == before
-    for name in ("block_tiles.py", "vectors.py"):
+    for name in ("training/block_tiles.py", "kernels/vectors.py"):
         with open(package / "runtime" / name, "a") as file:
             file.write("# changed\n")
         after = stamp(tmp_path)

@@ -75,6 +75,14 @@ def test_what_is_not_installed_is_not_measured(extracted, monkeypatch):
     assert "openvino is not installed: pip install openvino" in missing[0]["not_measured"]
 
 
+def frames_of(engine):
+    found = []
+    session = engine.speech2text.stream(found.append)
+    session.accept(torch.from_numpy(noise()))
+    session.finish()
+    return torch.cat(found)
+
+
 def test_openvino_recognises_nearly_what_torch_does(extracted, tiny_corpus, tmp_path):
     for package in ("openvino", "onnx", "onnxruntime"):
         pytest.importorskip(package)
@@ -85,6 +93,9 @@ def test_openvino_recognises_nearly_what_torch_does(extracted, tiny_corpus, tmp_
     assert (engine.info.engine, engine.info.precision) == ("openvino", "int8")
     record = recognise(engine, noise(), StageClock())
     assert set(record.total().stage_wall) == {"features", "encoder", "decoder"}
+    exact = frames_of(build(RowSpec("torch_fp32", folder)))
+    error = (frames_of(engine) - exact).norm() / exact.norm()
+    assert 0 < error < 0.1, "int8, nothing worse"
     [graph] = tmp_path.glob("*.onnx")
     made = graph.stat().st_mtime_ns
     build(spec)

@@ -6,7 +6,7 @@ import torch
 
 from espnet2_supernet.encoder import SupernetTransformerEncoder
 from espnet2_supernet.errors import ConfigError
-from espnet2_supernet.runtime.bundle import write_bundle
+from espnet2_supernet.runtime.bundle.folder import write_bundle
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.tasks import bundling
 

@@ -1,0 +1,222 @@
+"""Attention of a chunk over the frames before it, whose keys and values are kept in a ring.
+
+The ring holds whole chunks, so that a new one overwrites frames that nobody may see any more. The
+copies of the right context have slots of their own behind it. Keys and values lie in the order in
+which they are read: both are dense weights of 16 rows. Per head, keys are (slots / 16, d, 16) and
+values (d / 16, slots, 16), where d is padded to a multiple of 16.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from espnet2_supernet.runtime.chunk.room import PANEL, PLACE
+from espnet2_supernet.runtime.kernels.caching import kernel
+from espnet2_supernet.runtime.kernels.frame_layers import rotate_pair, scale_rows, softmax
+from espnet2_supernet.runtime.kernels.frame_tiles import dense_tile
+from espnet2_supernet.runtime.kernels.layout_tiles import copy_vector, transpose_tile
+from espnet2_supernet.runtime.kernels.vectors import LANES
+
+Array = np.ndarray
+HIDDEN = np.float32(-1e30)  # added to scores
+
+
+class Shape(NamedTuple):
+    """Sizes of the attention of every block.
+
+    Attributes:
+        size: Model dimension D.
+        width: D padded to a multiple of 16.
+        heads: Heads.
+        chunk: Frames C of a chunk.
+        left: Frames L before it that are seen.
+        right: Frames R after it.
+        ring: Slots of the ring, a multiple of C.
+        slots: Those and R more, padded to a multiple of 16.
+        panels: Panels of C + R frames.
+    """
+
+    size: int
+    width: int
+    heads: int
+    chunk: int
+    left: int
+    right: int
+    ring: int
+    slots: int
+    panels: int
+
+
+class Angles(NamedTuple):
+    """Rotary tables.
+
+    Attributes:
+        frequencies: Radians per frame, float64 (d / 2,).
+        steps: Cosines and sines of the frames of a chunk from its first, float64 (2, d / 2, P),
+            P = 16 * panels.
+        query: Cosines and sines of the chunk times the scale of scores, float32 (2, d / 2 * P).
+        key: The same without the scale.
+    """
+
+    frequencies: Array
+    steps: Array
+    query: Array
+    key: Array
+
+
+@kernel
+def find_angles(shape, angles, past):
+    """Fill the tables for the chunk that begins ``past`` frames into the stream."""
+    half, frames = angles.steps.shape[1], shape.panels * LANES
+    scale = 1.0 / math.sqrt(2.0 * half)
+    for i in range(half):
+        start = angles.frequencies[i] * past
+        cos, sin = math.cos(start), math.sin(start)
+        for t in range(frames):
+            step_cos, step_sin = angles.steps[0, i, t], angles.steps[1, i, t]
+            angle_cos, angle_sin = cos * step_cos - sin * step_sin, sin * step_cos + cos * step_sin
+            place = i * frames + t
+            angles.key[0, place], angles.key[1, place] = angle_cos, angle_sin
+            angles.query[0, place], angles.query[1, place] = angle_cos * scale, angle_sin * scale
+
+
+@kernel
+def find_hidden(shape, past, frames, hidden):
+    """Tell for every slot whether the chunk may see it: 0 or ``HIDDEN``.
+
+    Args:
+        shape: ``Shape``.
+        past: Frames before the chunk, a multiple of C.
+        frames: Frames that exist of the chunk and its right context.
+        hidden: Result (slots,).
+    """
+    hidden[:] = HIDDEN
+    now = past // shape.chunk
+    chunks = shape.ring // shape.chunk
+    for slot in range(shape.ring):
+        chunk = now - (now - slot // shape.chunk) % chunks  # the last one written there
+        frame = slot % shape.chunk
+        position = chunk * shape.chunk + frame
+        own = chunk == now and frame < frames
+        if own or (chunk >= 0 and past - shape.left <= position < past):
+            hidden[slot] = 0.0
+    for e in range(shape.right):
+        if shape.chunk + e < frames:
+            hidden[shape.ring + e] = 0.0
+
+
+@kernel
+def rotate(part, parts, shape, room, source, table):
+    """Rotate this part of the heads of queries or keys, in place."""
+    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for p in range(shape.panels):
+            spot = room.spots[source]
+            first = spot[PLACE] + p * spot[PANEL] + 2 * h * half * LANES
+            for i in range(half):
+                place, angle = first + i * LANES, i * frames + p * LANES
+                rotate_pair(room.data, place, place + half * LANES, table[0], table[1], angle)
+
+
+@kernel
+def keep_keys(part, parts, shape, past, room, source, keys):
+    """Write the keys of this part of the heads to their slots.
+
+    Args:
+        part: Number of the part.
+        parts: How many there are.
+        shape: ``Shape``.
+        past: Frames before the chunk, a multiple of C.
+        room: ``Room``.
+        source: Spot of the keys.
+        keys: Where they are kept.
+    """
+    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    spot, begin = room.spots[source], past % shape.ring
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for first in range(0, span, LANES):
+            origin = spot[PLACE] + first // LANES * spot[PANEL] + h * size * LANES
+            if begin % LANES == 0 and first + LANES <= shape.chunk:
+                target = h * shape.slots * size + (begin + first) * size
+                for f in range(size):
+                    copy_vector(room.data, origin + f * LANES, keys, target + f * LANES)
+                continue
+            for t in range(first, min(first + LANES, span)):
+                slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                target = h * shape.slots * size + slot // LANES * LANES * size + slot % LANES
+                for f in range(size):
+                    keys[target + f * LANES] = room.data[origin + f * LANES + t - first]
+
+
+@kernel
+def keep_values(part, parts, shape, past, room, source, values):
+    """Write the values of this part of the heads to their slots; arguments as above."""
+    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    strips = (size + LANES - 1) // LANES
+    spot, begin, turned = room.spots[source], past % shape.ring, room.sums[part].view(np.float32)
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for first in range(0, span, LANES):
+            for strip in range(strips):  # the last may reach into other heads, which is not used
+                row = h * size + strip * LANES
+                origin = spot[PLACE] + first // LANES * spot[PANEL] + row * LANES
+                transpose_tile(room.data, origin, LANES, turned, 0, LANES)
+                for t in range(first, min(first + LANES, span)):
+                    slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                    target = ((h * strips + strip) * shape.slots + slot) * LANES
+                    copy_vector(turned, (t - first) * LANES, values, target)
+
+
+@kernel
+def attend(part, parts, shape, exist, room, source, keys, values, target):
+    """Attention of this part of the heads.
+
+    Args:
+        part: Number of the part.
+        parts: How many there are.
+        shape: ``Shape``.
+        exist: Frames that exist.
+        room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
+        source: Spot of the queries, rotated and scaled.
+        keys: Keys of the slots.
+        values: Values of the slots.
+        target: Spot of the result.
+    """
+    size, slots = shape.size // shape.heads, shape.slots
+    strips = (size + LANES - 1) // LANES
+    query, out = room.spots[source], room.spots[target]
+    scores, sums = room.scores[part], room.sums[part].view(np.float32)
+    inverse = sums[LANES * LANES :]
+    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+        for p in range(shape.panels):
+            origin = query[PLACE] + p * query[PANEL] + h * size * LANES
+            frames = exist - p * LANES
+            for slot in range(0, slots, LANES):
+                tile, place = scores[slot * LANES :], (h * slots + slot) * size
+                dense_tile(keys, place, size, room.data, origin, frames, tile)
+            softmax(scores, slots, room.hidden, inverse)
+            for strip in range(strips):
+                place = (h * strips + strip) * slots * LANES
+                dense_tile(values, place, slots, scores, 0, frames, sums)
+                row = h * size + strip * LANES
+                place, rows = out[PLACE] + p * out[PANEL] + row * LANES, size - strip * LANES
+                scale_rows(sums, min(rows, LANES), inverse, room.data, place)
+
+
+def shape_of(size: int, heads: int, chunk: int, left: int, right: int) -> Shape:
+    """Choose the sizes of the ring."""
+    ring = (-(-left // chunk) + 1) * chunk
+    slots = -(-(ring + right) // LANES) * LANES
+    panels = -(-(chunk + right) // LANES)
+    return Shape(size, -(-size // LANES) * LANES, heads, chunk, left, right, ring, slots, panels)
+
+
+def angles_of(shape: Shape) -> Angles:
+    """Compute what does not depend on the place in the stream."""
+    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    frequencies = 10000.0 ** -(np.arange(half) / half)
+    steps = frequencies[:, None] * np.arange(frames)
+    table = np.zeros((2, 2, half * frames), np.float32)
+    return Angles(frequencies, np.stack([np.cos(steps), np.sin(steps)]), table[0], table[1])

@@ -1,0 +1,147 @@
+"""The encoder of a bundle, one chunk at a time: numpy in, numpy out, no torch.
+
+    step = EncoderStep(description, weights)
+    state = step.init_state()
+    out = step.step(frames, len(frames), state)
+
+Equal to ``SupernetEncoder.stream`` behind the subsampling: a chunk of C frames and copies of the R
+frames that follow it go through all blocks, which remember what the next chunk needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
+from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription
+from espnet2_supernet.runtime.chunk.attention import angles_of, shape_of
+from espnet2_supernet.runtime.chunk.program import Memory, encode
+from espnet2_supernet.runtime.chunk.room import build_room
+from espnet2_supernet.runtime.encoder.program_builder import ProgramBuilder
+from espnet2_supernet.runtime.encoder.team import Team
+from espnet2_supernet.runtime.kernels.memory import lined, padded
+from espnet2_supernet.runtime.kernels.vectors import LANES
+
+Array = np.ndarray
+
+
+@dataclass
+class EncoderMemory:
+    """What a stream remembers; its size never changes.
+
+    Attributes:
+        memory: Keys, values and convolution inputs of every block.
+        past: Frames encoded so far.
+        ended: Whether a chunk was not full, after which nothing may follow.
+    """
+
+    memory: Memory
+    past: int = 0
+    ended: bool = False
+
+
+class EncoderStep:
+    """The blocks and the final norm of a ``SupernetConformerEncoder`` or its transformer twin.
+
+    One object serves any number of streams, one call at a time: the room in which a chunk is
+    computed is its own.
+
+    Args:
+        description: Keys of :class:`EncoderDescription`.
+        weights: Arrays (or ``BlockMatrix``) by their names in the encoder's ``state_dict()``.
+        block: Blocks into which dense matrices are cut.
+        num_threads: Threads that compute a chunk together.
+
+    Raises:
+        ValueError: If the description is impossible or weights are missing or do not fit.
+    """
+
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        weights: Mapping[str, Array | BlockMatrix],
+        *,
+        block: tuple[int, int] = (16, 1),
+        num_threads: int = 1,
+    ) -> None:
+        d = self.description = EncoderDescription.from_dict(description)
+        built = ProgramBuilder(d, weights, block)
+        self._program, self._weights = built.program, built.weights
+        shape = shape_of(d.size, d.heads, d.chunk_size, d.left_context, d.right_context)
+        self._shape, self._angles, self._team = shape, angles_of(shape), Team(num_threads)
+        reach = d.kernel // 2
+        rows = [shape.width] * 5 + [padded(d.linear_units)]
+        self._room = build_room(
+            shape.panels,
+            rows,
+            slots=shape.slots,
+            threads=num_threads,
+            window=(d.size, (shape.panels + 1) * LANES + 2 * reach, reach),
+        )
+        self._frames = np.zeros((shape.panels * LANES, shape.width), np.float32)
+        self._out = np.zeros_like(self._frames)
+
+    @property
+    def span(self) -> int:
+        """Frames S = C + R that a full step takes."""
+        return self.description.chunk_size + self.description.right_context
+
+    def init_state(self) -> EncoderMemory:
+        """State of a stream before its first frame."""
+        d, shape = self.description, self._shape
+        window = d.size * padded(d.kernel // 2) if d.kind == "conformer" else 0
+        sizes = (
+            shape.size * shape.slots,
+            d.heads * padded(d.size // d.heads) * shape.slots,
+            window,
+        )
+        arrays = [lined(d.num_blocks * size).reshape(d.num_blocks, size) for size in sizes]
+        return EncoderMemory(Memory(*arrays))
+
+    def step(self, frames: Array, num_frames: int, state: EncoderMemory) -> Array:
+        """Encode a chunk.
+
+        Args:
+            frames: Subsampled frames (n, D): the chunk and its right context; n at most S.
+            num_frames: How many of them exist, 1 to n. Less than S only at the end of a stream:
+                with C or more the next chunk follows, with less than C the stream is over.
+            state: State of the stream; it is changed.
+
+        Returns:
+            Frames (C, D), a new array; those beyond ``num_frames`` are zeros.
+
+        Raises:
+            ValueError: If the frames do not fit or the stream is over.
+        """
+        size, chunk = self.description.size, self.description.chunk_size
+        if frames.ndim != 2 or frames.shape[1] != size or len(frames) > self.span:
+            raise ValueError(f"wanted at most {self.span} x {size} frames, got {frames.shape}")
+        if not 1 <= num_frames <= len(frames):
+            raise ValueError(f"{num_frames} frames of {len(frames)} are said to exist")
+        if state.ended:
+            raise ValueError("the stream is over: its last chunk was not full")
+        self._frames[:num_frames, :size] = frames[:num_frames]
+        self._frames[num_frames:] = 0.0
+        self._team.run(
+            encode,
+            self._frames.reshape(-1),
+            num_frames,
+            state.past,
+            self._shape,
+            self.description.kernel,
+            self._program,
+            self._weights,
+            self._angles,
+            state.memory,
+            self._room,
+            self._out.reshape(-1),
+        )
+        used = min(num_frames, chunk)
+        state.past, state.ended = state.past + used, used < chunk
+        out = self._out[:chunk, :size].copy()
+        out[used:] = 0.0
+        return out
