@@ -14,7 +14,7 @@ import torch
 
 from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.errors import CheckpointError, ConfigError
-from espnet2_supernet.runtime.bundle.folder import SUMS, Bundle, read_bundle, write_bundle
+from espnet2_supernet.runtime.bundle import SUMS, Bundle, read_bundle, write_bundle
 from espnet2_supernet.runtime.recognizer import Recognizer
 from espnet2_supernet.supernet.context import Context
 

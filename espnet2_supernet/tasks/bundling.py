@@ -13,10 +13,11 @@ from espnet2.asr_transducer.decoder.rnn_decoder import RNNDecoder
 from espnet2_supernet import __version__
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
-from espnet2_supernet.encoder.sizes import check_equal_blocks
+from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
+from espnet2_supernet.runtime.bundle import Bundle, Weights, file_digest
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.description import (
     Description,
@@ -26,7 +27,6 @@ from espnet2_supernet.runtime.bundle.description import (
     Tokens,
 )
 from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
-from espnet2_supernet.runtime.bundle.folder import Bundle, Weights, file_digest
 from espnet2_supernet.runtime.text import joiner
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.subnet import Subnet
@@ -132,10 +132,10 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
             f"encoder_conf.subsampling: the runtime knows {', '.join(SUBSAMPLINGS.values())}"
         )
     joiner(token_type)
-    what = f"bundle of subnet '{name}'"
     if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
-        raise ConfigError(f"{what}: its mask is structured; extract it, then bundle the new model")
-    check_equal_blocks(model.encoder, what)
+        raise ConfigError(
+            f"subnet '{name}' has a structured mask; extract it, then bundle the new model"
+        )
 
 
 def _mask_is_final(model: Any, subnet: Subnet) -> bool:
@@ -156,18 +156,24 @@ def _features(model: Any) -> Features:
 
 
 def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
-    encoder = model.encoder
-    block, kind = encoder.blocks[0], KINDS[type(encoder)]
+    encoder, depth = model.encoder, model.supernet.num_layers(name)
+    kind, sizes = KINDS[type(encoder)], encoder_sizes(encoder)
+    # A list has a size for each block; a subnet may end before the last.
+    sizes = {key: one[:depth] if isinstance(one, list) else one for key, one in sizes.items()}
+    conformer = kind == "conformer"
     return EncoderDescription(
         kind=kind,
         size=encoder.output_size(),
-        heads=block.attention.heads,
-        linear_units=block.feed_forward.linear_in.out_features,
-        num_blocks=model.supernet.num_layers(name),
+        heads=sizes["attention_heads"],
+        linear_units=sizes["linear_units"],
+        num_blocks=depth,
         chunk_size=context.chunk_size or 0,
         left_context=context.left_context,
         right_context=context.right_context,
-        kernel=block.convolution.depthwise.kernel_size[0] if kind == "conformer" else 1,
+        kernel=encoder.blocks[0].convolution.depthwise.kernel_size[0] if conformer else 1,
+        head_size=sizes["attention_head_size"],
+        macaron_units=sizes.get("macaron_linear_units"),
+        channels=sizes.get("convolution_channels"),
     )
 
 

@@ -32,7 +32,7 @@ from espnet2_supernet.measure.runtime_engine import runtime_engine  # noqa: E402
 from espnet2_supernet.measure.torch_engines import torch_engine  # noqa: E402
 from espnet2_supernet.report.speed import SpeedReport, SpeedRow  # noqa: E402
 from espnet2_supernet.report.speed_table import speed_section  # noqa: E402
-from espnet2_supernet.runtime.bundle.folder import write_bundle  # noqa: E402
+from espnet2_supernet.runtime.bundle import write_bundle  # noqa: E402
 from espnet2_supernet.sparsity.linear import MaskedLinear  # noqa: E402
 from espnet2_supernet.supernet.context import Context  # noqa: E402
 from espnet2_supernet.tasks.bundling import Origin, make_bundle  # noqa: E402

@@ -57,7 +57,7 @@ def torch_step(encoder: nn.Module, args: argparse.Namespace) -> Step:
     def step() -> None:
         nonlocal blocks
         with torch.inference_mode():
-            _, blocks = encoder._encode(frames, layout, blocks)
+            _, blocks = encoder.encode_chunks(frames, layout, blocks)
 
     return step
 

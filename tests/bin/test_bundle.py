@@ -7,7 +7,7 @@ import pytest
 
 from espnet2_supernet.bin import bundle as command
 from espnet2_supernet.errors import CheckpointError, ConfigError
-from espnet2_supernet.runtime.bundle.folder import file_digest, read_bundle
+from espnet2_supernet.runtime.bundle import file_digest, read_bundle
 from espnet2_supernet.tasks import bundle_writer
 
 

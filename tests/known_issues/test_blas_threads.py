@@ -33,7 +33,7 @@ print(busy_elsewhere() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
 def test_no_other_thread_has_work(tiny_model, tmp_path):
-    from espnet2_supernet.runtime.bundle.folder import write_bundle
+    from espnet2_supernet.runtime.bundle import write_bundle
     from espnet2_supernet.tasks.bundling import Origin, make_bundle
 
     bundle = make_bundle(tiny_model(), "device", None, "fp32", "char", Origin("", ""), True)

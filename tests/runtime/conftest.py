@@ -27,7 +27,7 @@ def make_bundle(tiny_model):
 @pytest.fixture
 def written(make_bundle, tmp_path):
     """The folder of a bundle with a small vocabulary of faults to be put in."""
-    from espnet2_supernet.runtime.bundle.folder import write_bundle
+    from espnet2_supernet.runtime.bundle import write_bundle
 
     folder = tmp_path / "bundle"
     folder.mkdir()

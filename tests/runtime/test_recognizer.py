@@ -7,7 +7,7 @@ import pytest
 
 from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.errors import CheckpointError, ConfigError, DataError
-from espnet2_supernet.runtime.bundle.folder import Bundle
+from espnet2_supernet.runtime.bundle import Bundle
 from espnet2_supernet.runtime.recognizer import Recognizer
 
 MODELS = [

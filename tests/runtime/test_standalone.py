@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import espnet2_supernet
-from espnet2_supernet.runtime.bundle.folder import write_bundle
+from espnet2_supernet.runtime.bundle import write_bundle
 from espnet2_supernet.runtime.recognizer import Recognizer
 
 ROOT = Path(espnet2_supernet.__file__).parents[1]

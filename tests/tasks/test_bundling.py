@@ -6,7 +6,7 @@ import torch
 
 from espnet2_supernet.encoder import SupernetTransformerEncoder
 from espnet2_supernet.errors import ConfigError
-from espnet2_supernet.runtime.bundle.folder import write_bundle
+from espnet2_supernet.runtime.bundle import write_bundle
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.tasks import bundling
 
@@ -43,6 +43,24 @@ def test_what_the_runtime_does_not_know_is_named(tiny_model, monkeypatch):
         patch.setattr(bundling, "SUBSAMPLINGS", {})
         with pytest.raises(ConfigError, match="encoder_conf.subsampling"):
             bundle_of(model)
+
+
+def test_a_row_that_structured_pruning_cut_is_bundled(trained, tmp_path):
+    from espnet2_supernet.bin import bundle, prune_extract
+
+    kinds = "[attention_heads, linear_units, convolution_channels]"
+    model = next(trained.glob("valid.*.ave.pth"))
+    prune_extract.main(
+        ["--asr_model_file", str(model), "--subnet", "device", "--output_dir",
+         str(tmp_path / "small"), "--sparsity", "0.4",
+         "--pattern", f"{{structured: {{kinds: {kinds}}}}}"]
+    )  # fmt: skip
+    for precision in ("fp32", "int8"):
+        bundle.main(
+            ["--asr_model_file", str(tmp_path / "small" / "model.pth"), "--subnet", "device",
+             "--output_dir", str(tmp_path / precision), "--precision", precision]
+        )  # fmt: skip
+        assert (tmp_path / precision / "weights.npz").is_file()
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if typing.get_origin(kind) is types.UnionType:
         if value is None:
             return None
-        kind = next(one for one in typing.get_args(kind) if one is not type(None))
+        kinds = [one for one in typing.get_args(kind) if one is not type(None)]
+        lists = [one for one in kinds if typing.get_origin(one) is list]
+        kind = lists[0] if lists and isinstance(value, list) else kinds[0]
     if is_dataclass(kind):
         return _read(kind, value, where)  # type: ignore[arg-type]
     if typing.get_origin(kind) is list:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 KINDS = ("conformer", "transformer")
+PER_BLOCK = ("heads", "linear_units", "macaron_units", "channels")
+
+
+@dataclass(frozen=True)
+class BlockSizes:
+    """Sizes of one block.
+
+    Attributes:
+        heads: Attention heads H.
+        linear_units: Inner size of the feed-forward module (a conformer's second).
+        macaron_units: Inner size of a conformer's first feed-forward module.
+        channels: Channels of a conformer's depthwise convolution.
+    """
+
+    heads: int
+    linear_units: int
+    macaron_units: int
+    channels: int
 
 
 @dataclass(frozen=True)
 class EncoderDescription:
     """Sizes of an encoder and of its chunks; frames are those after subsampling.
+
+    Sizes that pruning may have left unlike are one number, or a list with one for each block.
 
     Attributes:
         kind: ``conformer`` or ``transformer``.
@@ -23,6 +43,9 @@ class EncoderDescription:
         left_context: Frames L before a chunk that attention sees.
         right_context: Frames R after it.
         kernel: Width of the depthwise kernel, odd; conformer only.
+        head_size: Size d of a head, even; None = D / heads.
+        macaron_units: Of a conformer's first feed-forward modules; None = as ``linear_units``.
+        channels: Of a conformer's convolutions; None = D.
 
     Raises:
         ValueError: If a value is impossible.
@@ -30,27 +53,58 @@ class EncoderDescription:
 
     kind: str
     size: int
-    heads: int
-    linear_units: int
+    heads: int | list[int]
+    linear_units: int | list[int]
     num_blocks: int
     chunk_size: int
     left_context: int
     right_context: int = 0
     kernel: int = 1
+    head_size: int | None = None
+    macaron_units: int | list[int] | None = None
+    channels: int | list[int] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
         if self.kind not in KINDS:
             raise ValueError(f"kind: unknown '{self.kind}'; choose one of {', '.join(KINDS)}")
-        sizes = {key: value for key, value in asdict(self).items() if key != "kind"}
-        for key, value in sizes.items():
-            least = 0 if key in ("left_context", "right_context") else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{key}: wanted a whole number of at least {least}, got {value!r}")
-        if self.size % self.heads or self.size // self.heads % 2:
-            raise ValueError(f"size {self.size} is no even multiple of heads {self.heads}")
+        for key, value in asdict(self).items():
+            if key == "kind" or value is None:
+                continue
+            least = {"left_context": 0, "right_context": 0, "channels": 2}.get(key, 1)
+            for one in value if key in PER_BLOCK and isinstance(value, list) else [value]:
+                if isinstance(one, bool) or not isinstance(one, int) or one < least:
+                    wanted = f"a whole number of at least {least}"
+                    raise ValueError(f"{key}: wanted {wanted}, got {one!r}")
+            if isinstance(value, list) and len(value) != self.num_blocks:
+                raise ValueError(f"{key}: {len(value)} sizes for {self.num_blocks} blocks")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {self.kernel}")
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        if self.head_size is None and not isinstance(self.heads, int):
+            raise ValueError("heads: a list needs head_size")
+        if self.head_size is None and self.size % self.head_count(0):
+            raise ValueError(f"size {self.size} is no multiple of heads {self.heads}")
+        if self.width_of_head % 2:
+            raise ValueError(f"a head has {self.width_of_head} numbers; wanted an even size")
+
+    @property
+    def width_of_head(self) -> int:
+        """Size d of a head."""
+        return self.head_size or self.size // self.head_count(0)
+
+    def head_count(self, block: int) -> int:
+        """Heads of a block."""
+        return _one(self.heads, block)
+
+    def block_sizes(self) -> list[BlockSizes]:
+        """Return the sizes of every block."""
+        macaron = self.linear_units if self.macaron_units is None else self.macaron_units
+        channels = self.size if self.channels is None else self.channels
+        sizes = (self.heads, self.linear_units, macaron, channels)
+        return [BlockSizes(*(_one(size, i) for size in sizes)) for i in range(self.num_blocks)]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderDescription:
@@ -59,27 +113,38 @@ class EncoderDescription:
         Raises:
             ValueError: If a key is missing or unknown, or a value is impossible.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        missing = sorted(known - set(values) - {"right_context", "kernel"})
+        known = {field.name: field for field in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        needed = {name for name, field in known.items() if field.default is MISSING}
+        missing = sorted(needed - set(values))
         if unknown or missing:
             raise ValueError(f"encoder description: unknown keys {unknown}, missing keys {missing}")
         return cls(**values)
 
 
+def _one(size: int | list[int], block: int) -> int:
+    return size[block] if isinstance(size, list) else size
+
+
 def matrix_shapes(description: EncoderDescription) -> dict[str, tuple[int, int]]:
     """Names and shapes of all matrices, as in the state of the encoder."""
-    size, units = description.size, description.linear_units
-    feed = {"linear_in": (units, size), "linear_out": (size, units)}
-    one = {f"feed_forward.{name}": shape for name, shape in feed.items()}
-    for name in ("linear_q", "linear_k", "linear_v", "linear_out"):
-        one[f"attention.{name}"] = (size, size)
-    if description.kind == "conformer":
-        one |= {f"feed_forward_macaron.{name}": shape for name, shape in feed.items()}
-        one["convolution.pointwise_in"] = (2 * size, size)
-        one["convolution.pointwise_out"] = (size, size)
     return {
         f"blocks.{i}.{name}.weight": shape
-        for i in range(description.num_blocks)
-        for name, shape in one.items()
+        for i, sizes in enumerate(description.block_sizes())
+        for name, shape in _block_shapes(description, sizes).items()
     }
+
+
+def _block_shapes(description: EncoderDescription, sizes: BlockSizes) -> dict[str, tuple[int, int]]:
+    size, width = description.size, sizes.heads * description.width_of_head
+    found = {f"attention.linear_{name}": (width, size) for name in "qkv"}
+    found["attention.linear_out"] = (size, width)
+    units = {"feed_forward": sizes.linear_units}
+    if description.kind == "conformer":
+        units["feed_forward_macaron"] = sizes.macaron_units
+        found["convolution.pointwise_in"] = (2 * sizes.channels, size)
+        found["convolution.pointwise_out"] = (size, sizes.channels)
+    for name, inner in units.items():
+        found[f"{name}.linear_in"] = (inner, size)
+        found[f"{name}.linear_out"] = (size, inner)
+    return found

@@ -18,6 +18,7 @@ from espnet2_supernet.runtime.kernels.caching import kernel
 from espnet2_supernet.runtime.kernels.frame_layers import rotate_pair, scale_rows, softmax
 from espnet2_supernet.runtime.kernels.frame_tiles import dense_tile
 from espnet2_supernet.runtime.kernels.layout_tiles import copy_vector, transpose_tile
+from espnet2_supernet.runtime.kernels.memory import padded
 from espnet2_supernet.runtime.kernels.vectors import LANES
 
 Array = np.ndarray
@@ -25,12 +26,11 @@ HIDDEN = np.float32(-1e30)  # added to scores
 
 
 class Shape(NamedTuple):
-    """Sizes of the attention of every block.
+    """Sizes of the attention, all blocks alike; they may differ in the number of heads.
 
     Attributes:
-        size: Model dimension D.
-        width: D padded to a multiple of 16.
-        heads: Heads.
+        width: Model dimension D padded to a multiple of 16.
+        head: Size d of a head.
         chunk: Frames C of a chunk.
         left: Frames L before it that are seen.
         right: Frames R after it.
@@ -39,9 +39,8 @@ class Shape(NamedTuple):
         panels: Panels of C + R frames.
     """
 
-    size: int
     width: int
-    heads: int
+    head: int
     chunk: int
     left: int
     right: int
@@ -109,10 +108,10 @@ def find_hidden(shape, past, frames, hidden):
 
 
 @kernel
-def rotate(part, parts, shape, room, source, table):
+def rotate(part, parts, shape, heads, room, source, table):
     """Rotate this part of the heads of queries or keys, in place."""
-    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
-    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+    half, frames = shape.head // 2, shape.panels * LANES
+    for h in range(heads * part // parts, heads * (part + 1) // parts):
         for p in range(shape.panels):
             spot = room.spots[source]
             first = spot[PLACE] + p * spot[PANEL] + 2 * h * half * LANES
@@ -122,21 +121,22 @@ def rotate(part, parts, shape, room, source, table):
 
 
 @kernel
-def keep_keys(part, parts, shape, past, room, source, keys):
+def keep_keys(part, parts, shape, heads, past, room, source, keys):
     """Write the keys of this part of the heads to their slots.
 
     Args:
         part: Number of the part.
         parts: How many there are.
         shape: ``Shape``.
+        heads: Heads of the block.
         past: Frames before the chunk, a multiple of C.
         room: ``Room``.
         source: Spot of the keys.
         keys: Where they are kept.
     """
-    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    span, size = shape.chunk + shape.right, shape.head
     spot, begin = room.spots[source], past % shape.ring
-    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+    for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
             origin = spot[PLACE] + first // LANES * spot[PANEL] + h * size * LANES
             if begin % LANES == 0 and first + LANES <= shape.chunk:
@@ -152,12 +152,12 @@ def keep_keys(part, parts, shape, past, room, source, keys):
 
 
 @kernel
-def keep_values(part, parts, shape, past, room, source, values):
+def keep_values(part, parts, shape, heads, past, room, source, values):
     """Write the values of this part of the heads to their slots; arguments as above."""
-    span, size = shape.chunk + shape.right, shape.size // shape.heads
+    span, size = shape.chunk + shape.right, shape.head
     strips = (size + LANES - 1) // LANES
     spot, begin, turned = room.spots[source], past % shape.ring, room.sums[part].view(np.float32)
-    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+    for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
             for strip in range(strips):  # the last may reach into other heads, which is not used
                 row = h * size + strip * LANES
@@ -170,13 +170,14 @@ def keep_values(part, parts, shape, past, room, source, values):
 
 
 @kernel
-def attend(part, parts, shape, exist, room, source, keys, values, target):
+def attend(part, parts, shape, heads, exist, room, source, keys, values, target):
     """Attention of this part of the heads.
 
     Args:
         part: Number of the part.
         parts: How many there are.
         shape: ``Shape``.
+        heads: Heads of the block.
         exist: Frames that exist.
         room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
         source: Spot of the queries, rotated and scaled.
@@ -184,12 +185,12 @@ def attend(part, parts, shape, exist, room, source, keys, values, target):
         values: Values of the slots.
         target: Spot of the result.
     """
-    size, slots = shape.size // shape.heads, shape.slots
+    size, slots = shape.head, shape.slots
     strips = (size + LANES - 1) // LANES
     query, out = room.spots[source], room.spots[target]
     scores, sums = room.scores[part], room.sums[part].view(np.float32)
     inverse = sums[LANES * LANES :]
-    for h in range(shape.heads * part // parts, shape.heads * (part + 1) // parts):
+    for h in range(heads * part // parts, heads * (part + 1) // parts):
         for p in range(shape.panels):
             origin = query[PLACE] + p * query[PANEL] + h * size * LANES
             frames = exist - p * LANES
@@ -205,17 +206,16 @@ def attend(part, parts, shape, exist, room, source, keys, values, target):
                 scale_rows(sums, min(rows, LANES), inverse, room.data, place)
 
 
-def shape_of(size: int, heads: int, chunk: int, left: int, right: int) -> Shape:
+def shape_of(size: int, head: int, chunk: int, left: int, right: int) -> Shape:
     """Choose the sizes of the ring."""
     ring = (-(-left // chunk) + 1) * chunk
-    slots = -(-(ring + right) // LANES) * LANES
-    panels = -(-(chunk + right) // LANES)
-    return Shape(size, -(-size // LANES) * LANES, heads, chunk, left, right, ring, slots, panels)
+    slots, panels = padded(ring + right), padded(chunk + right) // LANES
+    return Shape(padded(size), head, chunk, left, right, ring, slots, panels)
 
 
 def angles_of(shape: Shape) -> Angles:
     """Compute what does not depend on the place in the stream."""
-    half, frames = shape.size // shape.heads // 2, shape.panels * LANES
+    half, frames = shape.head // 2, shape.panels * LANES
     frequencies = 10000.0 ** -(np.arange(half) / half)
     steps = frequencies[:, None] * np.arange(frames)
     table = np.zeros((2, 2, half * frames), np.float32)

@@ -12,7 +12,7 @@ from espnet2_supernet.runtime.kernels.frame_layers import quantize_panel
 from espnet2_supernet.runtime.kernels.frame_results import float_result, int8_result
 from espnet2_supernet.runtime.kernels.frame_tiles import float_tile, int8_tile
 from espnet2_supernet.runtime.kernels.memory import WORDS
-from espnet2_supernet.runtime.kernels.vectors import LANES, LINE
+from espnet2_supernet.runtime.kernels.vectors import LANES, LINE, WORD
 
 Array = np.ndarray
 INDICES = LINE // 2
@@ -42,12 +42,14 @@ class Weights(NamedTuple):
 
 @kernel
 def quantize(part, parts, room, source, rows):
-    """Round this part of the panels of a spot to bytes; ``rows`` a multiple of 4."""
+    """Round this part of the panels of a spot to bytes, and zeros behind its ``rows`` rows."""
     panels, size = room.words.shape
     words, spot = room.words.reshape(-1), room.spots[source]
+    end = (rows + WORD - 1) // WORD * WORD
     for p in range(panels * part // parts, panels * (part + 1) // parts):
         origin = spot[PLACE] + p * spot[PANEL]
-        quantize_panel(room.data, origin, rows, words, p * size, room.scales, p * LANES)
+        room.data[origin + rows * LANES : origin + end * LANES] = 0.0  # of a block with more rows
+        quantize_panel(room.data, origin, end, words, p * size, room.scales, p * LANES)
 
 
 @kernel

@@ -26,23 +26,23 @@ Array = np.ndarray
 X, Y, QUERY, KEY, VALUE, INNER, WINDOW = range(7)
 
 # Operations and their arguments.
-NORM = 0  # source, target, place of the scale, place of the bias, SiLU or not
-QUANTIZE = 1  # source, rows
+NORM = 0  # source, target, place of the scale, place of the bias, SiLU or not, size
+QUANTIZE = 1  # source, size
 MULTIPLY = 2  # source, target, operand, matrix, what becomes of the sums
-KEEP = 3  # block: rotate QUERY and KEY, keep KEY and VALUE
-ATTEND = 4  # block, target
-RECALL = 5  # block
-CONVOLVE = 6  # block, target, place of the kernels, place of their bias
-FIELDS = 6
+KEEP = 3  # block, heads: rotate QUERY and KEY, keep KEY and VALUE
+ATTEND = 4  # block, target, heads
+RECALL = 5  # block, channels
+CONVOLVE = 6  # block, target, place of the kernels, place of their bias, channels
+FIELDS = 7
 
 
 class Memory(NamedTuple):
     """What a stream remembers between chunks, for every block.
 
     Attributes:
-        keys: float32 (blocks, D * slots), see ``chunk_attention``.
-        values: float32 (blocks, H * padded(D / H) * slots).
-        windows: Gated frames before the chunk, float32 (blocks, D * reach padded).
+        keys: float32 (blocks, H * d * slots), see ``attention``; H and C of the widest block.
+        values: float32 (blocks, H * padded(d) * slots).
+        windows: Gated frames before the chunk, float32 (blocks, C * reach padded).
     """
 
     keys: Array
@@ -65,7 +65,7 @@ def encode(
         past: Frames of the stream before the chunk, a multiple of C.
         shape: ``Shape`` of the attention.
         taps: Width of the depthwise kernels.
-        program: Operations, int64 (operations, 6).
+        program: Operations, int64 (operations, 7).
         weights: ``Weights``.
         angles: ``Angles``.
         memory: ``Memory``.
@@ -99,20 +99,18 @@ def _operate(part, parts, exist, past, shape, taps, op, weights, angles, memory,
     elif kind == MULTIPLY:
         multiply(part, parts, weights, op[4], room, exist, op[5], one, op[3], two)
     elif kind == KEEP:
-        attention.rotate(part, parts, shape, room, QUERY, angles.query)
-        attention.rotate(part, parts, shape, room, KEY, angles.key)
-        attention.keep_keys(part, parts, shape, past, room, KEY, memory.keys[one])
-        attention.keep_values(part, parts, shape, past, room, VALUE, memory.values[one])
+        attention.rotate(part, parts, shape, two, room, QUERY, angles.query)
+        attention.rotate(part, parts, shape, two, room, KEY, angles.key)
+        attention.keep_keys(part, parts, shape, two, past, room, KEY, memory.keys[one])
+        attention.keep_values(part, parts, shape, two, past, room, VALUE, memory.values[one])
     elif kind == ATTEND:
         keys, values = memory.keys[one], memory.values[one]
-        attention.attend(part, parts, shape, exist, room, QUERY, keys, values, two)
+        attention.attend(part, parts, shape, op[3], exist, room, QUERY, keys, values, two)
     elif kind == RECALL:
-        recall(part, parts, shape.size, taps, room, WINDOW, memory.windows[one])
+        recall(part, parts, two, taps, room, WINDOW, memory.windows[one])
     elif kind == CONVOLVE:
         before, places = memory.windows[one], op[3:]
-        convolve(
-            part, parts, shape.size, taps, shape.chunk, weights, places, room, WINDOW, two, before
-        )
+        convolve(part, parts, op[5], taps, shape.chunk, weights, places, room, WINDOW, two, before)
 
 
 @kernel
@@ -122,7 +120,7 @@ def _norm(part, parts, shape, weights, room, op):
         layer_norm(
             room.data,
             x[PLACE] + p * x[PANEL],
-            shape.size,
+            op[6],
             weights.floats,
             op[3],
             op[4],

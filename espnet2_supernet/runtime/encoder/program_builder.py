@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
-from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
+from espnet2_supernet.runtime.bundle.encoder_sizes import (
+    BlockSizes,
+    EncoderDescription,
+    matrix_shapes,
+)
 from espnet2_supernet.runtime.chunk import program as ops
 from espnet2_supernet.runtime.chunk.program import INNER, KEY, QUERY, VALUE, WINDOW, X, Y
 from espnet2_supernet.runtime.encoder.arena import Arena
 from espnet2_supernet.runtime.encoder.weights import add_matrix, build_weights
 from espnet2_supernet.runtime.kernels.frame_results import ADD, GATE, SIGMOID, SILU, STORE
-from espnet2_supernet.runtime.kernels.memory import WORDS, padded
+from espnet2_supernet.runtime.kernels.memory import WORDS
 
 Array = np.ndarray
 
@@ -29,7 +33,7 @@ class ProgramBuilder:
         block: Blocks into which dense matrices are cut.
 
     Attributes:
-        program: Operations, int64 (operations, 6), see ``chunk_program``.
+        program: Operations, int64 (operations, 7), see ``chunk_program``.
         weights: The arena.
 
     Raises:
@@ -47,19 +51,19 @@ class ProgramBuilder:
         self._arena = Arena()
         self._matrices: list[list[int]] = []
         self._operations: list[list[int]] = []
-        for i in range(description.num_blocks):
-            self._add_block(i)
+        for i, sizes in enumerate(description.block_sizes()):
+            self._add_block(i, sizes)
         self._add_norm("norm", X, Y)
         self.program = np.array(self._operations, np.int64)
         self.weights = build_weights(self._arena, self._matrices)
 
-    def _add_block(self, i: int) -> None:
+    def _add_block(self, i: int, sizes: BlockSizes) -> None:
         name, conformer = f"blocks.{i}.", self.description.kind == "conformer"
         if conformer:
             self._add_feed_forward(name, "_macaron", "norm_macaron", 0.5)
-        self._add_attention(i)
+        self._add_attention(i, sizes.heads)
         if conformer:
-            self._add_convolution(i)
+            self._add_convolution(i, sizes.channels)
         self._add_feed_forward(name, "", "norm_feed_forward", 0.5 if conformer else 1.0)
         if conformer:
             self._add_norm(f"{name}norm_out", X, X)
@@ -70,33 +74,36 @@ class ProgramBuilder:
         self._add_products(Y, (f"{name}.linear_in", INNER, Y, SILU))
         self._add_products(INNER, (f"{name}.linear_out", X, X, ADD), factor=factor)
 
-    def _add_attention(self, i: int) -> None:
+    def _add_attention(self, i: int, heads: int) -> None:
         name = f"blocks.{i}.attention.linear_"
         self._add_norm(f"blocks.{i}.norm_attention", X, Y)
         targets = {"q": QUERY, "k": KEY, "v": VALUE}
         self._add_products(Y, *((name + part, to, Y, STORE) for part, to in targets.items()))
-        self._add(ops.KEEP, i)
-        self._add(ops.ATTEND, i, Y)
+        self._add(ops.KEEP, i, heads)
+        self._add(ops.ATTEND, i, Y, heads)
         self._add_products(Y, (f"{name}out", X, X, ADD))
 
-    def _add_convolution(self, i: int) -> None:
-        name, size = f"blocks.{i}.convolution.", self.description.size
+    def _add_convolution(self, i: int, size: int) -> None:
+        name = f"blocks.{i}.convolution."
         self._add_norm(f"blocks.{i}.norm_convolution", X, Y)
-        self._add(ops.RECALL, i)
+        self._add(ops.RECALL, i, size)
         pair = f"{name}pointwise_in"
         self._add_products(Y, (pair, QUERY, Y, SIGMOID), rows=(size, 2 * size))
         self._add_products(Y, (pair, WINDOW, QUERY, GATE), rows=(0, size), quantize=False)
         taps = self._array(f"{name}depthwise.weight", (size, 1, self.description.kernel))
         bias = self._array(f"{name}depthwise.bias", (size,))
         places = [self._arena.add(one) * WORDS for one in (taps, bias)]
-        self._add(ops.CONVOLVE, i, Y, *places)
-        self._add_norm(f"{name}norm", Y, Y, silu=True)
+        self._add(ops.CONVOLVE, i, Y, *places, size)
+        self._add_norm(f"{name}norm", Y, Y, silu=True, size=size)
         self._add_products(Y, (f"{name}pointwise_out", X, X, ADD))
 
-    def _add_norm(self, name: str, source: int, target: int, silu: bool = False) -> None:
-        size = (self.description.size,)
-        parts = [self._array(f"{name}.{part}", size) for part in ("weight", "bias")]
-        self._add(ops.NORM, source, target, *(self._arena.add(p) * WORDS for p in parts), int(silu))
+    def _add_norm(
+        self, name: str, source: int, target: int, silu: bool = False, size: int | None = None
+    ) -> None:
+        size = size or self.description.size
+        parts = [self._array(f"{name}.{part}", (size,)) for part in ("weight", "bias")]
+        places = [self._arena.add(part) * WORDS for part in parts]
+        self._add(ops.NORM, source, target, *places, int(silu), size)
 
     def _add_products(
         self,
@@ -113,7 +120,7 @@ class ProgramBuilder:
         """
         matrices = [self._matrix(name) for name, *_ in products]
         if quantize and any(matrix.scales is not None for matrix in matrices):
-            self._add(ops.QUANTIZE, source, padded(matrices[0].columns))
+            self._add(ops.QUANTIZE, source, matrices[0].columns)
         for (name, target, operand, mode), matrix in zip(products, matrices, strict=True):
             bias = self._array(f"{name}.bias", (matrix.rows,))
             if rows is not None:

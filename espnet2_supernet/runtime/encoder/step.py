@@ -11,13 +11,13 @@ frames that follow it go through all blocks, which remember what the next chunk 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
-from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription
+from espnet2_supernet.runtime.bundle.encoder_sizes import BlockSizes, EncoderDescription
 from espnet2_supernet.runtime.chunk.attention import angles_of, shape_of
 from espnet2_supernet.runtime.chunk.program import Memory, encode
 from espnet2_supernet.runtime.chunk.room import build_room
@@ -71,16 +71,19 @@ class EncoderStep:
         d = self.description = EncoderDescription.from_dict(description)
         built = ProgramBuilder(d, weights, block)
         self._program, self._weights = built.program, built.weights
-        shape = shape_of(d.size, d.heads, d.chunk_size, d.left_context, d.right_context)
+        self._widest = _widest(d)
+        shape = shape_of(d.size, d.width_of_head, d.chunk_size, d.left_context, d.right_context)
         self._shape, self._angles, self._team = shape, angles_of(shape), Team(num_threads)
-        reach = d.kernel // 2
-        rows = [shape.width] * 5 + [padded(d.linear_units)]
+        reach, widest = d.kernel // 2, self._widest
+        width = max(shape.width, padded(widest.heads * shape.head), padded(widest.channels))
+        inner = padded(max(widest.linear_units, widest.macaron_units))
+        rows = [shape.width, *[width] * 4, inner]
         self._room = build_room(
             shape.panels,
             rows,
             slots=shape.slots,
             threads=num_threads,
-            window=(d.size, (shape.panels + 1) * LANES + 2 * reach, reach),
+            window=(widest.channels, (shape.panels + 1) * LANES + 2 * reach, reach),
         )
         self._frames = np.zeros((shape.panels * LANES, shape.width), np.float32)
         self._out = np.zeros_like(self._frames)
@@ -92,11 +95,11 @@ class EncoderStep:
 
     def init_state(self) -> EncoderMemory:
         """State of a stream before its first frame."""
-        d, shape = self.description, self._shape
-        window = d.size * padded(d.kernel // 2) if d.kind == "conformer" else 0
+        d, shape, widest = self.description, self._shape, self._widest
+        window = widest.channels * padded(d.kernel // 2) if d.kind == "conformer" else 0
         sizes = (
-            shape.size * shape.slots,
-            d.heads * padded(d.size // d.heads) * shape.slots,
+            widest.heads * shape.head * shape.slots,
+            widest.heads * padded(shape.head) * shape.slots,
             window,
         )
         arrays = [lined(d.num_blocks * size).reshape(d.num_blocks, size) for size in sizes]
@@ -145,3 +148,9 @@ class EncoderStep:
         out = self._out[:chunk, :size].copy()
         out[used:] = 0.0
         return out
+
+
+def _widest(description: EncoderDescription) -> BlockSizes:
+    """The largest sizes that any block has."""
+    blocks = [astuple(sizes) for sizes in description.block_sizes()]
+    return BlockSizes(*map(max, zip(*blocks, strict=True)))

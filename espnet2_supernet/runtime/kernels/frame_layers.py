@@ -15,7 +15,7 @@ from espnet2_supernet.runtime.kernels.vectors import WORD
 EPSILON = 1e-5  # of torch's LayerNorm
 ZERO_POINT = 128  # of unsigned bytes
 _ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the whole number in the lowest bits
-_PAIR = 2  # rows per turn; the size of a model is even
+_PAIR = 2  # rows per turn
 
 
 @v.intrinsic
@@ -26,7 +26,7 @@ def layer_norm(typingctx, x, origin, size, weights, weight, bias, silu, out, pla
         typingctx: numba's.
         x: Input, float32.
         origin: Place of the panel in ``x``.
-        size: Its rows, even.
+        size: Its rows, at least 2.
         weights: Where scales and biases are, float32.
         weight: Place of the scales.
         bias: Place of the biases.
@@ -49,14 +49,20 @@ def _emit_layer_norm(b, x, origin, size, weights, weight, bias, silu, out, place
     def add_up(i, sums):
         return [b.fadd(total, row(i, k)) for k, total in enumerate(sums)]
 
-    first, second = v.loop(b, size, _PAIR, [v.zeros()] * _PAIR, add_up)
+    odd = b.and_(size, v.integer(1))
+    pairs, last = b.sub(size, odd), b.sub(size, v.integer(1))
+    alone = b.icmp_signed("==", odd, v.integer(1))  # the last row has no neighbour
+    first, second = v.loop(b, pairs, _PAIR, [v.zeros()] * _PAIR, add_up)
+    first = b.fadd(first, b.select(alone, row(last), v.zeros()))
     mean = b.fdiv(b.fadd(first, second), count)
 
     def add_squares(i, sums):
         rests = [b.fsub(row(i, k), mean) for k in range(_PAIR)]
         return [m.multiply_add(b, r, r, total) for r, total in zip(rests, sums, strict=True)]
 
-    first, second = v.loop(b, size, _PAIR, [v.zeros()] * _PAIR, add_squares)
+    first, second = v.loop(b, pairs, _PAIR, [v.zeros()] * _PAIR, add_squares)
+    rest = b.select(alone, b.fsub(row(last), mean), v.zeros())
+    first = m.multiply_add(b, rest, rest, first)
     variance = b.fdiv(b.fadd(first, second), count)
     spread = m.square_root(b, b.fadd(variance, m.constant(EPSILON)))
     inverse = b.fdiv(m.constant(1.0), spread)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from espnet2_supernet.errors import CheckpointError
+from espnet2_supernet.runtime.bundle import file_digest, read_bundle, write_bundle
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
-from espnet2_supernet.runtime.bundle.folder import file_digest, read_bundle, write_bundle
 
 
 def edit(folder, change):
@@ -120,7 +120,7 @@ def test_an_untrained_subnet(written):
         (lambda c: c["predictor"].update(rnn_type="rnn"), "rnn_type: 'rnn' is not one of"),
         (lambda c: c.update(ctc=False, predictor=None), "neither a CTC head nor an RNN-T"),
         (lambda c: c["tokens"].update(token_list=["a", 1]), "token_list: wanted a list of str"),
-        (lambda c: c["encoder"].update(heads=3), "size 16 is no even multiple of heads 3"),
+        (lambda c: c["encoder"].update(heads=[2, 3, 4]), "heads: 3 sizes for 2 blocks"),
         (lambda c: c.update(source=[]), "source: a block of keys is expected"),
     ],
 )

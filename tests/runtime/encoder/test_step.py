@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
+from espnet2_supernet.encoder.streaming import _stream_chunks
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
 from espnet2_supernet.runtime.encoder.step import EncoderStep
@@ -55,7 +56,7 @@ def streamed(encoder, frames, description):
     )
     state = encoder.init_state(context)
     state.frames = torch.from_numpy(frames)[None]
-    return encoder._stream_chunks(state, True)[0][0].numpy()
+    return _stream_chunks(encoder, state, True)[0][0].numpy()
 
 
 def stepped(step, frames):
@@ -89,6 +90,38 @@ def test_chunk_steps_equal_the_stream(kind, size, heads, units, chunk, left, rig
     np.testing.assert_allclose(stepped(step, x), wanted, atol=1e-4)  # a second stream
 
 
+UNLIKE = {"heads": [3, 1], "head_size": 6, "linear_units": [37, 50]}
+UNLIKE_CONFORMER = {**UNLIKE, "macaron_units": [20, 70], "channels": [7, 34]}
+
+
+def unlike(kind):
+    """An encoder whose blocks differ in size, as structured pruning leaves them."""
+    torch.manual_seed(0)
+    sizes = UNLIKE_CONFORMER if kind == "conformer" else UNLIKE
+    names = {"head_size": "attention_head_size", "macaron_units": "macaron_linear_units",
+             "channels": "convolution_channels", "heads": "attention_heads"}  # fmt: skip
+    options = {names.get(key, key): value for key, value in sizes.items()}
+    options |= {"cnn_module_kernel": 7} if kind == "conformer" else {}
+    encoder = ENCODERS[kind](20, 20, num_blocks=2, subsampling="stack", **options).eval()
+    common = {"kind": kind, "size": 20, "num_blocks": 2, "chunk_size": 6, "left_context": 9}
+    kernel = {"kernel": 7} if kind == "conformer" else {}
+    return encoder, {**common, "right_context": 2, **kernel, **sizes}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_blocks_may_differ_in_size(kind):
+    encoder, description = unlike(kind)
+    x = np.random.default_rng(1).standard_normal((45, 20)).astype(np.float32)
+    wanted = streamed(encoder, x, description)
+    np.testing.assert_allclose(
+        stepped(EncoderStep(description, arrays(encoder)), x), wanted, atol=1e-4
+    )
+    step = EncoderStep(description, int8_matrices(encoder, description, (8, 4)), num_threads=2)
+    got, wanted = stepped(step, x), streamed(encoder, x, description)
+    assert np.linalg.norm(got - wanted) < 0.03 * np.linalg.norm(wanted)
+    assert np.array_equal(stepped(step, x), got), "what other blocks left behind does not count"
+
+
 def int8_matrices(encoder, description, block):
     """The weights with matrices in int8, and the encoder with what these stand for."""
     weights = arrays(encoder)
@@ -116,7 +149,7 @@ def test_a_day_into_a_stream_positions_are_as_exact():
     x = np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)
     state = encoder.init_state(Context(8, 16, 2))
     state.frames, state.num_past = torch.from_numpy(x)[None], past
-    wanted = encoder._stream_chunks(state, True)[0][0].detach().numpy()
+    wanted = _stream_chunks(encoder, state, True)[0][0].detach().numpy()
     step = EncoderStep(description, arrays(encoder))
     memory = step.init_state()
     memory.past = past
@@ -170,7 +203,11 @@ def test_what_a_step_cannot_take_is_refused():
         ({"kind": "lstm"}, "kind: unknown 'lstm'"),
         ({"chunk_size": 0}, "chunk_size: wanted a whole number of at least 1"),
         ({"left_context": -1}, "left_context"),
-        ({"heads": 3}, "no even multiple of heads 3"),
+        ({"heads": 3}, "no multiple of heads 3"),
+        ({"heads": 32}, "wanted an even size"),
+        ({"heads": [2, 2]}, "a list needs head_size"),
+        ({"linear_units": [8, 8, 8]}, "linear_units: 3 sizes for 2 blocks"),
+        ({"channels": [8, 1]}, "channels: wanted a whole number of at least 2, got 1"),
         ({"kernel": 4}, "kernel must be odd"),
         ({"layers": 3}, r"unknown keys \['layers'\]"),
         ({"linear_units": 65}, "feed_forward_macaron.linear_in.weight: wanted shape"),
