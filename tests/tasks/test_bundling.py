@@ -49,15 +49,15 @@ def test_a_row_that_structured_pruning_cut_is_bundled(trained, tmp_path):
     from espnet2_supernet.bin import bundle, prune_extract
 
     kinds = "[attention_heads, linear_units, convolution_channels]"
+    pruned = ["--sparsity", "0.4", "--pattern", f"{{structured: {{kinds: {kinds}}}}}"]
     model = next(trained.glob("valid.*.ave.pth"))
-    prune_extract.main(
-        ["--asr_model_file", str(model), "--subnet", "device", "--output_dir",
-         str(tmp_path / "small"), "--sparsity", "0.4",
-         "--pattern", f"{{structured: {{kinds: {kinds}}}}}"]
-    )  # fmt: skip
+    for name, options in (("dense", []), ("small", pruned)):
+        out = ["--subnet", "device", "--output_dir", str(tmp_path / name)]
+        prune_extract.main(["--asr_model_file", str(model), *out, *options])
+        model = tmp_path / name / "model.pth"
     for precision in ("fp32", "int8"):
         bundle.main(
-            ["--asr_model_file", str(tmp_path / "small" / "model.pth"), "--subnet", "device",
+            ["--asr_model_file", str(model), "--subnet", "device",
              "--output_dir", str(tmp_path / precision), "--precision", precision]
         )  # fmt: skip
         assert (tmp_path / precision / "weights.npz").is_file()
