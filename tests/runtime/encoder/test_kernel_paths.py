@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -81,13 +82,41 @@ def test_other_cpus_give_the_same(cpu, tmp_path):
         f"assert not frame_tiles.WIDE and frame_tiles.VNNI == {'256' * (cpu == 'avx_vnni')!r}\n"
         f"numpy.save({str(tmp_path / 'out.npy')!r}, found['outputs']())"
     )
+    cache = {}
+    if cpu == "portable":  # what comes from a cache cannot be looked into
+        cache["NUMBA_CACHE_DIR"] = str(tmp_path)
+        code += "\nfound['translate_to_aarch64']()"
     name, features = CPUS[cpu]
-    env = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    env = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, **cache}
     code = f"import runpy, numpy; found = runpy.run_path({__file__!r})\n{code}"
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
     # Sums of float32 are rounded otherwise without FMA, and bytes then too, now and then.
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), outputs(), atol=0.05)
     assert np.abs(np.load(tmp_path / "out.npy") - outputs()).mean() < 1e-3
+
+
+def translate_to_aarch64():
+    """There is no such CPU here: it shows that the kernels ask for nothing that it lacks."""
+    import llvmlite.binding as llvm
+
+    from espnet2_supernet.runtime.chunk.program import encode
+    from espnet2_supernet.runtime.kernels.row_tiles import multiply_rows
+    from espnet2_supernet.runtime.layers.row_matrix import RowMatrix
+
+    RowMatrix(np.ones((3, 2), np.float32))(np.ones((1, 2), np.float32))
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine()
+    for function in (encode, multiply_rows):
+        for text in function.inspect_llvm().values():
+            assert "<16 x float>" in text
+            text = re.sub(r"^target .*$", "", text, flags=re.M).replace(" immarg", "")
+            # LLVM made it of numba's counting of references, for x86 only.
+            text = text.replace("llvm.x86.atomic.sub.cc.i64", "count_down")
+            assert "llvm.x86" not in text
+            module = llvm.parse_assembly(text)
+            module.triple, module.data_layout = machine.triple, str(machine.target_data)
+            assert "fmla" in machine.emit_assembly(module)  # multiply and add four floats
 
 
 def _flags():
