@@ -18,6 +18,7 @@ from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.features import views
 from espnet2_supernet.supernet.context import Context
+from espnet2_supernet.supernet.depth import LayerStack
 
 
 class FrozenFront(nn.Module):
@@ -34,7 +35,7 @@ class FrozenFront(nn.Module):
     ) -> None:
         super().__init__()
         self.frontend, self.normalize, self.encoder = frontend, normalize, encoder
-        encoder.blocks, encoder.norm = nn.ModuleList(), nn.Identity()
+        encoder.blocks, encoder.norm = LayerStack([]), nn.Identity()
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> FrozenFront:

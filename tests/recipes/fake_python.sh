@@ -18,7 +18,7 @@ value() { # of option $1 in the rest
 }
 out=$(value --output_dir "$@")
 case "$*" in
-    *bin.???_train\ *--collect_stats*) mkdir -p "${out}" ;;
+    *bin.???_train\ *--collect_stats* | *bin.salad_train\ *--collect_stats*) mkdir -p "${out}" ;;
     *aggregate_stats_dirs*)
         for part in train valid; do
             mkdir -p "${out}/${part}"
@@ -29,6 +29,15 @@ case "$*" in
         echo '{"server": {}, "device": {}}' >"${out}/subnets.json"
         echo "chunk_size: 16" >"${out}/config.yaml"
         touch "${out}"/{checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}
+        ;;
+    *bin.salad_labels*)
+        mkdir -p "${out}"
+        touch "${out}"/labels.{ark,scp,json}
+        ;;
+    *bin.salad_train*) touch "${out}"/{config.yaml,checkpoint.pth,valid.loss.ave.pth} ;;
+    *bin.salad_threshold*)
+        mkdir -p "${out}"
+        touch "${out}"/detector.{pth,json}
         ;;
     *bin.prune_extract*)
         mkdir -p "${out}"

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# S6-DAMON: a trained recogniser that computes fewer frames (SALAD).
+#
+#   stage  what it does
+#   1      teacher: data and the dense recogniser, by the supernet recipe
+#   2      SALAD labels: the teacher's frame labels, with statistics of their runs
+#   3      SALAD detector: training on the labels
+#   4      SALAD threshold: chosen on the validation set for recall, or for a keep ratio
+#   5      SALAD fine-tuning: from the teacher, with frames dropped by each rule of --tokens
+#   6      evaluation: extract, decode, score and time each of them; one table
+#
+# Data, statistics, decoding and scoring are those of the supernet recipe (--supernet_dir).
+# Every stage skips what is up to date and can be run alone: --stage 4 --stop_stage 4.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./supernet_scripts/common.sh
+. ./supernet_scripts/training.sh
+. ./scripts/salad.sh
+
+# options {
+# Stages
+stage=1      # first stage
+stop_stage=6 # last stage
+skip_stages="" # numbers to leave out
+force=false  # redo what is up to date
+# Machines
+ngpu=0         # GPUs for training; 0 trains on the CPU
+nj=0           # parallel jobs; 0: one per core
+python=python3 # Python command
+expdir=exp     # labels, detector, experiments, results
+# Teacher
+supernet_dir=../supernet1 # recipe that has the data and the teacher
+supernet_args=""          # options of its run.sh, for every call
+teacher_exp=""            # experiment of the teacher; relative to supernet_dir
+teacher_model=""          # checkpoint in it; default: its valid.*.ave.pth
+teacher_subnet=server     # whose labels are wanted
+train_set=""              # its training set, as dumped (with _sp, if perturbed)
+valid_set=""              # its validation set
+# SALAD
+salad_train_dir=""               # folder with wav.scp to learn from, with or without text; default: the training set
+salad_config=conf/detector.yaml  # configuration of the detector
+salad_args=""                    # options of salad_train that win over the configuration
+salad_target="--recall 0.98"     # what the threshold is chosen for; or "--keep_ratio 0.5"
+# Fine-tuning with dropping
+asr_config=conf/train.yaml       # configuration, its table without tokens
+asr_args=""                      # options of asr_train that win over the configuration
+tokens="salad none"              # rules, e.g. "salad downsample:factor=2 random:keep_ratio=0.5 energy:threshold=-0.5 none"
+token_subnets="server device"    # subnets that drop frames
+check_streaming=true             # stage 6 also checks that streamed equals masked
+# } options
+parse_options "${BASH_SOURCE[0]##*/}" "$@"
+. ./path.sh
+. ./cmd.sh
+
+stage_titles=([1]="teacher" "SALAD labels" "SALAD detector" "SALAD threshold" "SALAD fine-tuning"
+    "evaluation")
+
+# ------------------------------------------------------------------------- names and checks
+
+[ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
+for name in teacher_exp train_set valid_set; do
+    [ -n "${!name}" ] || die 2 "--${name} is empty (run ./run.sh, which knows the names of its corpus)"
+done
+[ -x "${supernet_dir}/run.sh" ] || die 2 "--supernet_dir: ${supernet_dir} has no run.sh"
+[ "${nj}" -gt 0 ] || nj=$(nproc)
+supernet_dir=$(cd "${supernet_dir}" && pwd)
+mkdir -p "${expdir}"
+expdir=$(cd "${expdir}" && pwd)
+raw=${supernet_dir}/dump/raw
+case ${teacher_exp} in /*) ;; *) teacher_exp=${supernet_dir}/${teacher_exp} ;; esac
+salad_train_dir=${salad_train_dir:-${raw}/${train_set}}
+label_dir=${expdir}/salad_labels_$(basename "${teacher_exp}")_${teacher_subnet}
+salad_exp=${expdir}/$(basename "${salad_config}" .yaml)_$(basename "${salad_train_dir}")$(tr -d ' /|=' <<<"${salad_args//--/_}")
+salad_stats_dir=${expdir}/salad_stats_$(basename "${salad_train_dir}")
+detector=${salad_exp}/detector$(tr -d ' ' <<<"${salad_target//--/_}")
+
+bin() { "${python}" -m "espnet2_supernet.bin.$1" "${@:2}"; }
+in_dir() { local f; for f in $2; do echo "$1/$f"; done; } # DIR "a b" -> DIR/a DIR/b
+# shellcheck disable=SC2086  # options
+supernet() { (cd "${supernet_dir}" && ./run.sh --python "${python}" --ngpu "${ngpu}" ${supernet_args} "$@"); }
+
+find_teacher() { # sets teacher_model to a name in teacher_exp
+    local found
+    # shellcheck disable=SC2206  # a pattern
+    found=(${teacher_exp}/${teacher_model:-valid.*.ave.pth})
+    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run stage 1 first"
+    [ "${#found[@]}" -eq 1 ] || die 1 "choose --teacher_model from: ${found[*]##*/}"
+    teacher_model=${found[0]##*/}
+}
+
+# ------------------------------------------------------------------------------------ stages
+
+stage_1() { # what the teacher's stages have made is up to date there
+    supernet --stop_stage 9
+}
+
+# -------------------------------------------------------------------------------------- main
+
+for number in "${!stage_titles[@]}"; do
+    wants "${number}" || continue
+    log "Stage ${number}: ${stage_titles[number]}"
+    "stage_${number}"
+done
+log "Done in ${SECONDS} s."

@@ -1,0 +1,1 @@
+../supernet1/path.sh

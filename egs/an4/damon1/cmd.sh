@@ -1,0 +1,1 @@
+../../TEMPLATE/damon1/cmd.sh

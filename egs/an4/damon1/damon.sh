@@ -1,0 +1,1 @@
+../../TEMPLATE/damon1/damon.sh

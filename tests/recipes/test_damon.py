@@ -1,0 +1,88 @@
+"""damon.sh: which commands its stages give to which files, and what they skip."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def damon(recipe, egs, run, tmp_path):
+    """AN4's damon1 over mini_speech after stage 5, with the fake Python."""
+    log, folder = tmp_path / "commands", egs / "an4/damon1"
+    fake = Path(__file__).with_name("fake_python.sh")
+
+    def run_damon(*options):
+        log.write_text("")
+        words = ("--python", fake, "--supernet_dir", "../../mini_speech/supernet1", "--nj", "1")
+        words += ("--supernet_args", "--use_ssl false --skip_data_prep true --nj 2")
+        words += ("--teacher_exp", "exp/asr_train_raw_en_char")
+        words += ("--train_set", "train", "--valid_set", "dev")
+        env = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
+        done = run("./run.sh", *words, *options, cwd=folder, env=env)
+        return done, log.read_text().splitlines()
+
+    return run_damon
+
+
+def of(commands: list[str], module: str) -> list[str]:
+    return [command for command in commands if f"bin.{module} " in command]
+
+
+def test_from_the_teacher_to_the_table(damon, recipe, egs):
+    done, commands = damon("--tokens", "salad downsample:factor=3 none")
+    assert done.returncode == 0, done.stderr
+    exp = egs / "an4/damon1/exp"
+    teacher = f"{recipe}/exp/asr_train_raw_en_char/valid.loss.ave.pth"
+    labels = of(commands, "salad_labels")
+    assert len(labels) == 2 and all(f"--asr_model_file {teacher}" in one for one in labels)
+    assert "--subnet server" in labels[0] and f"{recipe}/dump/raw/train/wav.scp" in labels[0]
+    stats, detector = of(commands, "salad_train")
+    assert "--collect_stats true" in stats and f"--asr_model_file {teacher}" in detector
+    assert "/train/labels.scp,labels,kaldi_ark" in detector and "/dev/labels.scp" in detector
+    (threshold,) = of(commands, "salad_threshold")
+    assert "--recall 0.98" in threshold and f"{recipe}/dump/raw/dev/wav.scp" in threshold
+
+    teacher_run, *tuned = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    assert "--init_param" not in teacher_run and len(tuned) == 3
+    found = exp / "detector_train/detector_recall0.98/detector.pth"
+    assert f"--init_param {teacher} {found}" in tuned[0]
+    assert "--supernet_conf subnets.device.tokens.kind=salad" in tuned[0]
+    assert "--supernet_conf subnets.server.tokens.factor=3" in tuned[1]
+    assert str(found) not in tuned[1] + tuned[2] and "tokens.kind=none" in tuned[2]
+    for one in tuned:
+        assert f"--config {egs}/an4/damon1/conf/train.yaml" in one
+    report = of(commands, "report")[-1]
+    for name in ("salad_detector_recall0.98", "downsample_factor_3", "none"):
+        assert f"{exp}/asr_train_tokens_{name}" in report
+    assert "the table" in done.stdout
+
+
+def test_what_is_up_to_date_is_skipped(damon):
+    options = ("--stop_stage", "5", "--tokens", "salad")
+    assert damon(*options)[0].returncode == 0
+    done, commands = damon(*options)
+    assert done.returncode == 0 and commands == [], commands
+    done, commands = damon(*options, "--salad_target", "--keep_ratio 0.5")
+    assert [c.split("bin.")[1].split()[0] for c in commands] == ["salad_threshold", "asr_train"]
+    assert "--keep_ratio 0.5" in commands[0]
+
+
+def test_what_is_missing_is_named(damon):
+    done, _ = damon("--stage", "2", "--stop_stage", "2")
+    assert done.returncode == 1 and "run stage 1 first" in done.stderr
+    assert damon("--stop_stage", "1")[0].returncode == 0
+    done, _ = damon("--stage", "5", "--stop_stage", "5")
+    assert done.returncode == 1 and "detector.pth is missing: run stages 2 to 4" in done.stderr
+    done, _ = damon("--token", "salad")
+    assert done.returncode == 2 and "did you mean '--tokens'" in done.stderr
+    done, _ = damon("--supernet_dir", "nowhere")
+    assert done.returncode == 2 and "nowhere has no run.sh" in done.stderr
+
+
+def test_help_lists_stages_and_options(damon):
+    done, _ = damon("--help")
+    assert done.returncode == 0
+    assert "4      SALAD threshold" in done.stdout and "--salad_target" in done.stdout
