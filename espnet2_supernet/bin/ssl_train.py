@@ -10,36 +10,11 @@ no text. Progress, one line per epoch, goes to standard output and to
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import Any
-
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._training import run_training
+from espnet2_supernet.bin._training import TrainingCommand
 
-
-def find_task() -> Any:
-    """Import the task; it takes seconds."""
-    from espnet2_supernet.tasks.ssl import SupernetSSLTask
-
-    return SupernetSSLTask
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command."""
-    return find_task().get_parser()
-
-
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Train, or collect statistics with ``--collect_stats true``.
-
-    Args:
-        cmd: Arguments; those of the process when None.
-
-    Raises:
-        SupernetError: If the input cannot be used.
-    """
-    run_training(find_task, cmd)
+_COMMAND = TrainingCommand("espnet2_supernet.tasks.ssl", "SupernetSSLTask")
+get_parser, main = _COMMAND.get_parser, _COMMAND.main
 
 
 if __name__ == "__main__":

@@ -87,16 +87,7 @@ def extract(
     try:
         temporary.mkdir(parents=True)
         _write(model, args, name, row, temporary, output_dir)
-        reloaded, _ = SupernetASRTask.build_model_from_file(
-            temporary / "config.yaml", temporary / "model.pth"
-        )
-        difference = compare(model, reloaded, name, waveforms)
-        summary = {
-            "subnet": name,
-            "contexts": row["context"],
-            **_counts(model, reloaded, name),
-            "max_abs_diff": difference,
-        }
+        summary = _prove(model, name, temporary, waveforms) | {"contexts": row["context"]}
         (temporary / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
         output_dir.mkdir(parents=True, exist_ok=True)
         for file in temporary.iterdir():
@@ -106,6 +97,21 @@ def extract(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return summary
+
+
+def _prove(
+    model: Any, name: str, folder: Path, waveforms: Sequence[torch.Tensor]
+) -> dict[str, Any]:
+    """Read an extracted model back, and compare and count it.
+
+    Raises:
+        CheckpointError: If it computes something else.
+    """
+    reloaded, _ = SupernetASRTask.build_model_from_file(
+        folder / "config.yaml", folder / "model.pth"
+    )
+    difference = compare(model, reloaded, name, waveforms)
+    return {"subnet": name, **_counts(model, reloaded, name), "max_abs_diff": difference}
 
 
 @torch.no_grad()

@@ -38,6 +38,7 @@ MODEL_KEYS = (
     "asr_model_file",
 )
 _LOAD_ERRORS = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError)
+_FOREIGN = "the checkpoint belongs to another configuration"
 
 
 def atomic_save(obj: object, path: str | Path) -> None:
@@ -146,33 +147,40 @@ def load_strictly(
         CheckpointError: If a key is missing or unexpected, or a shape or a dtype differs.
     """
     own = model.state_dict()
-    hint = "the checkpoint belongs to another configuration"
     for name, keys in (
         ("missing", own.keys() - states.keys()),
         ("unexpected", states.keys() - own.keys()),
     ):
         if keys:
             shown = ", ".join(sorted(keys)[:3])
-            raise CheckpointError(f"{path}: {len(keys)} {name} keys ({shown}, ...); {hint}")
+            raise CheckpointError(f"{path}: {len(keys)} {name} keys ({shown}, ...); {_FOREIGN}")
     for key, value in own.items():
-        given = states[key]
-        if given.shape != value.shape:
-            raise CheckpointError(
-                f"{path}: '{key}' is {tuple(given.shape)}, the configuration wants "
-                f"{tuple(value.shape)}; {hint}"
-            )
-        if (given.dtype == torch.bool) != (value.dtype == torch.bool):
-            raise CheckpointError(
-                f"{path}: '{key}' is {given.dtype}, must be {value.dtype}; a mask that is not "
-                "boolean was damaged by an average of checkpoints"
-            )
+        _check_fits(key, states[key], value, path)
     try:
         model.load_state_dict(states, strict=True)
         pruner = getattr(model, "pruner", None)
         if pruner is not None:
             pruner.check_masks()
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {str(error)[:300]}; {hint}") from error
+        raise CheckpointError(f"{path}: {str(error)[:300]}; {_FOREIGN}") from error
+
+
+def _check_fits(key: str, given: torch.Tensor, wanted: torch.Tensor, path: str | Path) -> None:
+    """Refuse a tensor of another shape, or numbers where a mask must be.
+
+    Raises:
+        CheckpointError: Naming the key.
+    """
+    if given.shape != wanted.shape:
+        raise CheckpointError(
+            f"{path}: '{key}' is {tuple(given.shape)}, the configuration wants "
+            f"{tuple(wanted.shape)}; {_FOREIGN}"
+        )
+    if (given.dtype == torch.bool) != (wanted.dtype == torch.bool):
+        raise CheckpointError(
+            f"{path}: '{key}' is {given.dtype}, must be {wanted.dtype}; a mask that is not "
+            "boolean was damaged by an average of checkpoints"
+        )
 
 
 def check_same_model(old: Mapping[str, Any], new: Mapping[str, Any], where: str | Path) -> None:
