@@ -62,7 +62,7 @@ class EffectiveGradients(nn.Module):
             torch.zeros_like(self.get_buffer(_key(name, key))) if grad is None else grad
             for grad, (name, key, _) in zip(gathered, self._all(), strict=True)
         ]
-        flat = _mean_over_ranks(torch.cat([grad.flatten() for grad in grads]))
+        flat = mean_over_ranks(torch.cat([grad.flatten() for grad in grads]))
         if not bool(flat.isfinite().all()):
             logging.debug("gradients that are not finite do not count in which groups grow")
             return
@@ -102,7 +102,8 @@ class GatheredGradients:
         return self._sums.get(name)
 
 
-def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Average over all ranks, in place, as DistributedDataParallel does with gradients."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(values)
         values /= distributed.get_world_size()

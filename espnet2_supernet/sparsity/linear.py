@@ -33,6 +33,7 @@ class MaskedLinear(nn.Linear):
         relaxed_masks: Masks that are not applied in training.
         watched_masks: Masks under which the gradient of ``weight * mask`` is gathered.
         effective_grads: That gradient (out, in), by mask, summed over minibatches.
+        gates: Factor of every input (in,), by mask, while gates are learnt.
         unread_masks: Masks that :meth:`forward` need not apply: a layer behind reads nothing of
             what they prune.
 
@@ -59,6 +60,7 @@ class MaskedLinear(nn.Linear):
         self.relaxed_masks: set[str] = set()
         self.watched_masks: set[str] = set()
         self.effective_grads: dict[str, torch.Tensor] = {}
+        self.gates: dict[str, torch.Tensor] = {}
         self._indices = BlockIndices()
 
     def add_mask(self, name: str, pattern: Pattern | None = None) -> None:
@@ -80,7 +82,7 @@ class MaskedLinear(nn.Linear):
         """Drop every mask; the weight stays as it is."""
         for name in self.patterns:
             delattr(self, _PREFIX + name)
-        self.patterns, self.effective_grads = {}, {}
+        self.patterns, self.effective_grads, self.gates = {}, {}, {}
         self.unread_masks, self.relaxed_masks, self.watched_masks = set(), set(), set()
         self.active_mask = None
 
@@ -113,6 +115,8 @@ class MaskedLinear(nn.Linear):
         name = self.active_mask
         if name in self.unread_masks or (self.training and name in self.relaxed_masks):
             return F.linear(x, self.weight, self.bias)
+        if name in self.gates:
+            return F.linear(x, self.effective_weight() * self.gates[name], self.bias)
         if name in self.watched_masks and self.weight.requires_grad and torch.is_grad_enabled():
             weight = self.effective_weight()
             weight.register_hook(functools.partial(self._gather, name))

@@ -9,8 +9,11 @@ import torch
 
 from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
-from espnet2_supernet.sparsity.pattern import Pattern
+from espnet2_supernet.sparsity.pattern import CoupledUnits, Pattern
+from espnet2_supernet.sparsity.ranking import rank_layers
 from espnet2_supernet.sparsity.score import Score
+
+NamedLayer = tuple[str, MaskedLinear]
 
 
 class Prunable(Protocol):
@@ -111,6 +114,29 @@ class PrunableLayer:
     @property
     def _shape(self) -> tuple[int, int]:
         return self.layer.out_features, self.layer.in_features
+
+
+def as_prunables(
+    pattern: Pattern | CoupledUnits, given: Sequence[Prunable | NamedLayer]
+) -> list[Prunable]:
+    """Turn layers with their names into prunables of a pattern; leave prunables as they are."""
+    some: Any = pattern
+    return [PrunableLayer(*one, some) if isinstance(one, tuple) else one for one in given]
+
+
+def keep_best_groups(
+    prunables: Sequence[Prunable],
+    name: str,
+    scores: Sequence[torch.Tensor],
+    sparsity: float,
+    ranking: str,
+) -> None:
+    """Write a mask that keeps the best groups; see :func:`rank_layers` for the arguments."""
+    sizes = [one.group_sizes() for one in prunables]
+    kinds, least = [one.kind for one in prunables], [one.min_kept for one in prunables]
+    kept = rank_layers(scores, sizes, sparsity, ranking, kinds, least)
+    for one, keep in zip(prunables, kept, strict=True):
+        one.keep(name, keep)
 
 
 def set_relaxed(module: Any, name: str, on: bool) -> None:

@@ -10,16 +10,21 @@ import torch
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import GradientSums
 from espnet2_supernet.sparsity.growth import Growth, check_growth
+from espnet2_supernet.sparsity.hard_concrete import HardConcreteGates
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.position import SchedulePosition
-from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer, report_sparsity, zero_pruned
-from espnet2_supernet.sparsity.ranking import rank_layers
+from espnet2_supernet.sparsity.prunable import (
+    NamedLayer,
+    Prunable,
+    as_prunables,
+    keep_best_groups,
+    report_sparsity,
+    zero_pruned,
+)
 from espnet2_supernet.sparsity.reachable import check_reachable
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
 from espnet2_supernet.sparsity.score import get_score
 from espnet2_supernet.sparsity.spec import MaskSpec
-
-Prunables = Sequence[Prunable | tuple[str, MaskedLinear]]
 
 
 class Pruner(SchedulePosition):
@@ -32,7 +37,8 @@ class Pruner(SchedulePosition):
     leaves the criterion open: pattern, score and schedule are our choice).
 
     Under the schedule ``prune_and_grow`` the masks are estimated once and then swap groups (see
-    ``growth``). With ``adjust: dense`` updates set pruned weights to zero and all weights train.
+    ``growth``); under ``l0`` gates are learnt that become a mask (see ``hard_concrete``). With
+    ``adjust: dense`` updates set pruned weights to zero and all weights train.
 
     All state is in buffers: position in the schedule, total, gradient sums, and the masks in
     the layers. So a checkpoint resumes exactly and DistributedDataParallel broadcasts it. The
@@ -64,7 +70,7 @@ class Pruner(SchedulePosition):
 
     def __init__(
         self,
-        masks: Mapping[str, tuple[MaskSpec, Prunables]],
+        masks: Mapping[str, tuple[MaskSpec, Sequence[Prunable | NamedLayer]]],
         schedule: ScheduleSpec,
         total_weights: int | None = None,
     ) -> None:
@@ -74,8 +80,8 @@ class Pruner(SchedulePosition):
             if not layers:
                 raise ConfigError(f"mask '{name}' selects no layer; check its include and exclude")
         self.specs = {name: spec for name, (spec, _) in masks.items()}
-        # Inside a dict nn.Module does not see the layers, so they are not registered twice.
-        self._prunables = {name: _prunables(*mask) for name, mask in masks.items()}
+        # In a dict, so nn.Module does not see the layers and register them twice
+        self._prunables = {n: as_prunables(s.pattern, some) for n, (s, some) in masks.items()}
         for name, (spec, _) in masks.items():
             check_reachable(self._prunables[name], spec, f"mask '{name}'")
         self._total_weights = total_weights
@@ -87,6 +93,10 @@ class Pruner(SchedulePosition):
             for name, spec in self.specs.items():
                 check_growth(spec, f"mask '{name}'")
             self.growth = Growth(self._prunables, schedule.growth)
+        self.gates: HardConcreteGates | None = None
+        if schedule.kind == "l0":
+            sparsities = {name: spec.sparsity for name, spec in self.specs.items()}
+            self.gates = HardConcreteGates(self._prunables, sparsities, schedule.learning_rate)
         self._prepare()
 
     # ---- the steps ----------------------------------------------------------------------------
@@ -115,6 +125,8 @@ class Pruner(SchedulePosition):
             self.gradients.add()
             if self.growth is not None:
                 self.growth.effective.add()
+            if self.gates is not None:
+                self.gates.add(schedule.target(step))
         if schedule.is_update(step):
             self.update_masks()
         self._prepare()
@@ -146,6 +158,8 @@ class Pruner(SchedulePosition):
             if self.schedule_spec.adjust == "dense":
                 zero_pruned(self._prunables[name], name)
         self.gradients.clear()
+        if self.gates is not None:
+            self.gates.fold()
         if self.growth is not None:
             self.growth.effective.clear()
             if fraction is None:
@@ -155,10 +169,10 @@ class Pruner(SchedulePosition):
         """Fit the masks to weights that were replaced, for example by an average.
 
         Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too, and
-        those that a swap found, which remember more than the weights tell.
+        those of swaps or gates, which remember more than the weights tell.
         """
         step = int(self.step)
-        if self.growth is not None:
+        if self.growth is not None or self.gates is not None:
             return
         if self._knows_schedule() and step >= self.schedule.begin and not self.frozen:
             self.update_masks()
@@ -193,17 +207,11 @@ class Pruner(SchedulePosition):
     # ---- inside -------------------------------------------------------------------------------
 
     def _estimate(self, name: str, spec: MaskSpec, sparsity: float) -> None:
-        prunables, score = self._prunables[name], get_score(spec.score)
-        kept = rank_layers(
-            [one.group_scores(score, self.gradients) for one in prunables],
-            [one.group_sizes() for one in prunables],
-            sparsity,
-            spec.ranking,
-            [one.kind for one in prunables],
-            [one.min_kept for one in prunables],
-        )
-        for one, keep in zip(prunables, kept, strict=True):
-            one.keep(name, keep)
+        score = get_score(spec.score)
+        scores = [one.group_scores(score, self.gradients) for one in self._prunables[name]]
+        if self.gates is not None:
+            scores = self.gates.scores(name)
+        keep_best_groups(self._prunables[name], name, scores, sparsity, spec.ranking)
 
     def _is_pruned(self, name: str) -> bool:
         return not all(bool(one.kept(name).all()) for one in self._prunables[name])
@@ -215,6 +223,8 @@ class Pruner(SchedulePosition):
         schedule, step = self.schedule, int(self.step)
         if self.growth is not None:
             self.growth.effective.watch(schedule.gathers(step + 1))
+        if self.gates is not None:
+            self.gates.prepare(step + 1, not schedule.is_finished(step))
         if self.schedule_spec.adjust == "dense":
             for name, prunables in self._prunables.items():
                 for one in prunables:
@@ -237,8 +247,3 @@ class Pruner(SchedulePosition):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the optimiser and its hook behind: they are not copied."""
         return {**self.__dict__, "_hook": None, "_optimizer": None}
-
-
-def _prunables(spec: MaskSpec, layers: Prunables) -> list[Prunable]:
-    pattern: Any = spec.pattern
-    return [PrunableLayer(*one, pattern) if isinstance(one, tuple) else one for one in layers]

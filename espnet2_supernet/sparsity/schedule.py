@@ -123,3 +123,23 @@ class PruneAndGrow(Constant):
         """Whether the gradients of this step decide which groups grow."""
         coming = range(step, step + self.gradient_steps)
         return any(later > self.begin and self.is_update(later) for later in coming)
+
+
+@dataclass(frozen=True)
+class L0(Schedule):
+    """Gates are learnt from the start; at ``end`` they become a mask.
+
+    The target of their sparsity rises linearly from 0 to the final one until ``begin``.
+
+    Example:
+        >>> [L0(begin=10, end=20).target(step) for step in (0, 5, 10, 15)]
+        [0.0, 0.5, 1.0, 1.0]
+    """
+
+    def target(self, step: int) -> float:
+        """Return the wanted sparsity as a fraction of the final one, 0 to 1."""
+        return min(step / self.begin, 1.0)
+
+    def is_update(self, step: int) -> bool:
+        """Whether masks are estimated after this step."""
+        return step == self.end

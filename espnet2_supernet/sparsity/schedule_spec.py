@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
-from espnet2_supernet.sparsity.schedule import Constant, Cubic, OneShot, PruneAndGrow, Schedule
+from espnet2_supernet.sparsity.schedule import L0, Constant, Cubic, OneShot, PruneAndGrow, Schedule
 
 _SHARED = ("kind", "begin", "end", "update_every", "freeze")
 _KEYS = {
     "one_shot": ("kind", "begin"),
     "constant": (*_SHARED, "adjust"),
     "cubic": (*_SHARED, "initial", "adjust"),
+    "l0": ("kind", "begin", "end", "learning_rate"),
     "prune_and_grow": (*_SHARED[:4], "swap", "growth", "gradient_steps"),
 }
 GROWTHS = ("kept", "zero", "initial")
@@ -24,8 +25,9 @@ class ScheduleSpec:
     """A schedule whose ``begin`` and ``end`` may be fractions of all steps.
 
     Attributes:
-        kind: ``cubic``, ``constant``, ``one_shot`` or ``prune_and_grow``.
-        begin: First update: a float is a fraction of all steps, an int a number of steps.
+        kind: ``cubic``, ``constant``, ``one_shot``, ``prune_and_grow`` or ``l0``.
+        begin: First update: a float is a fraction of all steps, an int a number of steps. Under
+            ``l0`` the step at which the target has risen to the final sparsity.
         end: Last update, likewise; unused by ``one_shot``.
         update_every: Steps between updates.
         freeze: Whether masks stay as they are after ``end``.
@@ -36,6 +38,8 @@ class ScheduleSpec:
         growth: Weights that a grown group starts from: ``kept``, what they are; ``zero``, so that
             growing changes nothing at first; ``initial``, what they were at ``begin``.
         gradient_steps: Steps before an update whose gradients are summed.
+        learning_rate: Of gates and multipliers, ``l0`` only (0.02 as DPHuBERT, which makes 50000
+            updates; a gate moves by no more than this in one).
     """
 
     kind: str = "cubic"
@@ -48,12 +52,13 @@ class ScheduleSpec:
     swap: float = 0.3
     growth: str = "kept"
     gradient_steps: int = 1
+    learning_rate: float = 0.02
 
     @property
     def writes_weights(self) -> bool:
         """Whether updates change weights; then no other subnet may read these."""
         grows = self.kind == "prune_and_grow" and self.growth != "kept"
-        return grows or self.adjust == "dense"
+        return grows or self.adjust == "dense" or self.kind == "l0"
 
     @property
     def needs_total_steps(self) -> bool:
@@ -86,6 +91,8 @@ class ScheduleSpec:
         if self.kind == "prune_and_grow":
             every = self.update_every
             return PruneAndGrow(begin, end, every, True, self.swap, self.gradient_steps)
+        if self.kind == "l0":
+            return L0(begin, end)
         if self.kind == "constant":
             return Constant(begin, end, self.update_every, self.freeze)
         return Cubic(begin, end, self.update_every, self.freeze, self.initial)
@@ -129,6 +136,9 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
         value = getattr(parsed, key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ConfigError(f"{where}.{key}: a fraction from 0 to 1, got {value!r}")
+    rate = parsed.learning_rate
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
+        raise ConfigError(f"{where}.learning_rate: a number between 0 and 1, got {rate!r}")
     for key, valid in (("growth", GROWTHS), ("adjust", ("masked", "dense"))):
         if getattr(parsed, key) not in valid:
             one = " or ".join(valid)

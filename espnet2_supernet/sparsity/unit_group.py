@@ -119,6 +119,28 @@ class UnitGroup:
             if hasattr(module, "add_mask"):
                 set_relaxed(module, name, on)
 
+    def set_gate(self, name: str, values: torch.Tensor | None) -> None:
+        """Multiply what reads the units by gates (U,) from now on, or no more (``None``)."""
+        for part, layer in self._readers():
+            if values is None:
+                layer.gates.pop(name, None)
+            else:
+                layer.gates[name] = part.expand(values).to(layer.weight).requires_grad_()
+
+    def gate_gradient(self, name: str) -> torch.Tensor:
+        """Gradient of the gates (U,) that the minibatches since :meth:`set_gate` have left."""
+        total = torch.zeros(self.count, device=self._reader()[1].weight.device)
+        for part, layer in self._readers():
+            grad = layer.gates[name].grad
+            total += 0.0 if grad is None else part.sum_units(grad)
+        return total
+
+    @torch.no_grad()
+    def scale_readers(self, values: torch.Tensor) -> None:
+        """Multiply the weights that read the units by factors (U,)."""
+        for part, layer in self._readers():
+            layer.weight.mul_(part.expand(values).to(layer.weight))
+
     def check(self, name: str, final: bool = False) -> None:
         """Refuse a mask whose parts contradict each other, or that keeps too few units.
 
@@ -156,8 +178,11 @@ class UnitGroup:
     def _matrices(self) -> list[tuple[UnitPart, MaskedLinear]]:
         return [(part, m) for part, m in self._parts if isinstance(m, MaskedLinear)]
 
+    def _readers(self) -> list[tuple[UnitPart, MaskedLinear]]:
+        return [(part, layer) for part, layer in self._matrices() if part.axis == "input"]
+
     def _reader(self) -> tuple[UnitPart, MaskedLinear]:
-        return next((part, layer) for part, layer in self._matrices() if part.axis == "input")
+        return self._readers()[0]
 
 
 def find_units(root: nn.Module) -> dict[str, UnitGroup]:

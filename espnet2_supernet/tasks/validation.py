@@ -129,8 +129,19 @@ def check_options(
     ):
         raise ConfigError(f"bpemodel: {args.bpemodel}: no such file; token_type bpe needs it")
     _check_criteria(args, statistics, model_statistics)
+    _check_precision(args)
     for name in args.init_param or []:
         load_weights(str(name).split(":")[0])  # raises if it cannot be read
+
+
+def _check_precision(args: argparse.Namespace) -> None:
+    """Refuse gates under mixed precision: they learn from gradients as they come, scaled."""
+    schedule = SupernetConfig.parse(getattr(args, "supernet_conf", None)).schedule
+    if schedule.kind == "l0" and getattr(args, "use_amp", False):
+        raise ConfigError(
+            "use_amp: supernet_conf.schedule l0 learns gates from gradients that mixed precision "
+            "scales; write use_amp: false"
+        )
 
 
 def _check_criteria(

@@ -55,7 +55,8 @@ class Training:
             targets = [(name, m) for name, m in named if isinstance(m, MaskedLinear)]
             for _, layer in targets:
                 layer.add_mask("device", spec.pattern)
-        schedule = parse_schedule({**SAFARI, **(schedule or {})})
+        base = {} if "kind" in (schedule or {}) else SAFARI
+        schedule = parse_schedule({**base, **(schedule or {})})
         self.pruner = Pruner({"device": (spec, targets)}, schedule)
         self.model = nn.ModuleDict({"net": self.net, "pruner": self.pruner})
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.01)

@@ -12,15 +12,7 @@ PARP = {"kind": "constant", "begin": 2, "end": 8, "update_every": 3, "adjust": "
 
 @pytest.fixture
 def parp(training):
-    def make():
-        run = training()
-        spec, groups = run.pruner.specs["device"], run.pruner._prunables["device"]
-        run.pruner = type(run.pruner)({"device": (spec, groups)}, parse_schedule(PARP))
-        run.model["pruner"] = run.pruner
-        run.pruner.attach(run.optimizer)
-        return run
-
-    return make
+    return lambda: training(PARP)
 
 
 def pruned_weights(run):
