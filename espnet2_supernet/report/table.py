@@ -15,6 +15,7 @@ from espnet2_supernet.report.scoring import SCLITE, Score
 from espnet2_supernet.report.significance import Bootstrap
 from espnet2_supernet.report.speed import SpeedReport
 from espnet2_supernet.report.speed_table import speed_section
+from espnet2_supernet.report.training import COST_COLUMN, cost_text
 
 _ESPNET_COLUMNS = "dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err".split("|")
 _SIZE_COLUMNS = [
@@ -96,16 +97,20 @@ def subnet_table(decodes: Sequence[Decode]) -> list[str]:
     """
     sets = set_names(decodes)
     head = ["subnet", "decode", *(f"WER {name} (%)" for name in sets)]
+    costs = [cost_text(decode.expdir) for decode in decodes]
+    shown = any(cost != DASH for cost in costs)
     rows = []
-    for decode in decodes:
+    for decode, cost in zip(decodes, costs, strict=True):
         rows.append(
             [decode.subnet or DASH, decode.label]
             + [wer_text(decode.wer(name)) for name in sets]
             + _size_cells(decode.size)
             + [latency_text(decode.latency_ms)]
             + [decode.measured.delay_text, decode.measured.real_time_factor_text]
+            + ([cost] if shown else [])
         )
-    return markdown_table([*head, *_SIZE_COLUMNS, *_LATENCY_COLUMNS], rows)
+    cost_columns = [COST_COLUMN] if shown else []
+    return markdown_table([*head, *_SIZE_COLUMNS, *_LATENCY_COLUMNS, *cost_columns], rows)
 
 
 def pair_table(report: Report) -> list[str]:

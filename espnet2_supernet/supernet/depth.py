@@ -165,12 +165,26 @@ def left_out(stacks: Iterable[LayerStack], subnet: Subnet) -> set[nn.Module]:
     return modules
 
 
-def check_depths(stacks: Sequence[LayerStack], subnets: Mapping[str, Subnet]) -> None:
+def check_depths(
+    stacks: Sequence[LayerStack], subnets: Mapping[str, Subnet], by_layerdrop: Mapping[str, bool]
+) -> None:
     """Check the depths of a table against the network.
 
+    Args:
+        stacks: The stacks of the network.
+        subnets: The table.
+        by_layerdrop: Subnets that only the dropping of layers trains, and whether layers are
+            dropped.
+
     Raises:
-        ConfigError: If a subnet is deeper than the network, or a layer belongs to no subnet.
+        ConfigError: If a subnet is deeper than the network, or nothing trains it or a layer.
     """
+    for name, drops in by_layerdrop.items():
+        if subnets[name].depth is None or not drops:
+            raise ConfigError(
+                f"supernet_conf.sampling.by_layerdrop: '{name}' needs a depth, and "
+                "encoder_conf.layerdrop above 0, or nothing trains it"
+            )
     for name, subnet in subnets.items():
         where = f"supernet_conf.subnets.{name}.depth"
         if subnet.depth is not None and not stacks:

@@ -25,15 +25,19 @@ class Sampling:
         seed: Seed of the draws.
         always: Subnets trained in every step.
         extra: How many of the other subnets are drawn besides.
+        by_layerdrop: Subnets never drawn: they differ from one that is by their depth, and
+            training leaves layers out at random anyway.
     """
 
     seed: int
     always: tuple[str, ...]
     extra: int
+    by_layerdrop: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :func:`parse_sampling` reads back."""
-        return {"seed": self.seed, "always": list(self.always), "extra": self.extra}
+        spec = {"seed": self.seed, "always": list(self.always), "extra": self.extra}
+        return spec | ({"by_layerdrop": list(self.by_layerdrop)} if self.by_layerdrop else {})
 
     def draw(
         self, subnets: Mapping[str, Subnet], loss_weights: Mapping[str, float], step: int
@@ -56,7 +60,7 @@ class Sampling:
         """
         # Seeding with text goes through SHA-512, so it does not depend on the platform.
         generator = random.Random(f"{self.seed}-{step}")
-        others = [name for name in subnets if name not in self.always]
+        others = [name for name in subnets if name not in (*self.always, *self.by_layerdrop)]
         drawn = set(generator.sample(others, self.extra)) | set(self.always)
         rarity = len(others) / self.extra if self.extra else 1.0
         return [
@@ -84,20 +88,20 @@ def parse_sampling(spec: Any, names: Sequence[str], where: str = "sampling") -> 
     spec = {} if spec is None else spec
     if not isinstance(spec, Mapping):
         raise ConfigError(f"{where}: write {{seed: 0, always: [...], extra: 1}}, got {spec!r}")
-    check_keys(spec, ("seed", "always", "extra"), where)
+    check_keys(spec, ("seed", "always", "extra", "by_layerdrop"), where)
+    implied = _names(spec.get("by_layerdrop") or [], names, f"{where}.by_layerdrop")
+    rest = [name for name in names if name not in implied]
     always = spec.get("always")
-    always = list(names) if always is None else always
-    if not isinstance(always, (list, tuple)):
-        raise ConfigError(f"{where}.always: a list of subnet names, got {always!r}")
-    for name in always:
-        if name not in names:
-            raise ConfigError(f"{where}.always: no subnet {name!r}; there are: {', '.join(names)}")
+    always = _names(rest if always is None else always, names, f"{where}.always")
+    if not rest or set(always) & set(implied):
+        raise ConfigError(f"{where}.by_layerdrop: some subnet must be trained, and none twice")
     sampling = Sampling(
         seed=_whole(spec.get("seed", 0), f"{where}.seed"),
-        always=tuple(name for name in names if name in always),
+        always=always,
         extra=_whole(spec.get("extra", 0), f"{where}.extra"),
+        by_layerdrop=implied,
     )
-    others = [name for name in names if name not in sampling.always]
+    others = [name for name in rest if name not in sampling.always]
     if sampling.extra > len(others):
         raise ConfigError(
             f"{where}.extra: {sampling.extra} wanted, {len(others)} subnets are not in always"
@@ -105,6 +109,15 @@ def parse_sampling(spec: Any, names: Sequence[str], where: str = "sampling") -> 
     if others and not sampling.extra:
         raise ConfigError(f"{where}: {', '.join(others)} would never be trained; set extra to 1")
     return sampling
+
+
+def _names(given: Any, names: Sequence[str], where: str) -> tuple[str, ...]:
+    if not isinstance(given, (list, tuple)):
+        raise ConfigError(f"{where}: a list of subnet names, got {given!r}")
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"{where}: no subnet {name!r}; there are: {', '.join(names)}")
+    return tuple(name for name in names if name in given)
 
 
 def _whole(value: Any, where: str) -> int:

@@ -69,7 +69,8 @@ class Supernet:
         self._norms = [m for m in modules.values() if isinstance(m, SubnetLayerNorm)]
         self._layer_drops = [m for m in modules.values() if isinstance(m, LayerDrop)]
         self._stacks = [m for m in modules.values() if isinstance(m, LayerStack)]
-        check_depths(self._stacks, self.subnets)
+        drops = any(one.rate > 0 for one in self._layer_drops)
+        check_depths(self._stacks, self.subnets, dict.fromkeys(config.sampling.by_layerdrop, drops))
         self._prunables = {name: self._select(name, spec) for name, spec in self.masks.items()}
         for name, prunables in self._prunables.items():
             for one in prunables:

@@ -13,6 +13,9 @@ FINAL_NORM = 2 * 256  # of our encoder; the paper's ends with its last block
 TOKENS = ["<blank>", "<unk>", *map(str, range(253)), "<sos/eos>"]
 
 
+RECIPES = sorted(CONF.parent.glob("egs/*/light1/conf/**/train*.yaml"))
+
+
 def build(name: str, num_blocks: int | None = None):
     from espnet2_supernet.tasks.asr import SupernetASRTask
     from espnet2_supernet.tasks.encrl import SupernetEncRLTask
@@ -55,3 +58,26 @@ def test_the_three_steps_fit_each_other():
         assert steps[0][key] == steps[1][key] == steps[2][key], key
     epochs = [step["max_epoch"] for step in steps]
     assert epochs == [150, 100, 50], "Z, 2Z/3 and Z/3"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.parts[-5:]))
+def test_recipe_configurations_build_and_their_schedules_end(path):
+    from espnet2_supernet.tasks.asr import SupernetASRTask
+
+    given = yaml.safe_load(path.read_text())
+    args = SupernetASRTask.get_default_config() | given
+    args |= {"token_list": TOKENS[:30] + TOKENS[-1:], "normalize": None}
+    SupernetASRTask.build_model(argparse.Namespace(**args))
+    if given["scheduler"] == "onecyclelr":
+        updates = given["max_epoch"] * given["num_iters_per_epoch"]
+        assert given["scheduler_conf"]["total_steps"] == updates
+
+
+@pytest.mark.parametrize("corpus", ["an4", "librispeech"])
+def test_baselines_have_the_updates_of_both_steps_together(corpus):
+    folder = CONF.parent / f"egs/{corpus}/light1/conf"
+    steps = {p.stem: yaml.safe_load(p.read_text()) for p in folder.rglob("train*.yaml")}
+    epochs = {name: step["max_epoch"] for name, step in steps.items()}
+    both = epochs["train_encrl"] + epochs["train_finetune"]
+    for name in ("train", "train_kd", "train_joint", "train_early_exit", "train_layer_drop"):
+        assert epochs[name] == both, name

@@ -18,14 +18,14 @@ value() { # of option $1 in the rest
 }
 out=$(value --output_dir "$@")
 case "$*" in
-    *bin.???_train\ *--collect_stats* | *bin.salad_train\ *--collect_stats*) mkdir -p "${out}" ;;
+    *bin.*_train\ *--collect_stats*) mkdir -p "${out}" ;;
     *aggregate_stats_dirs*)
         for part in train valid; do
             mkdir -p "${out}/${part}"
             echo "utt1 3" | tee "${out}/${part}/text_shape" >"${out}/${part}/speech_shape"
         done
         ;;
-    *bin.???_train\ *)
+    *bin.*_train\ *)
         echo '{"server": {}, "device": {}}' >"${out}/subnets.json"
         echo "chunk_size: 16" >"${out}/config.yaml"
         touch "${out}"/{checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}

@@ -146,3 +146,20 @@ def test_the_table_survives_yaml():
 
 def test_doctests():
     assert doctest.testmod(module).failed == 0
+
+
+def test_layerdrop_alone_can_train_a_depth():
+    config = {
+        "subnets": {"whole": None, "low": {"depth": 2}},
+        "sampling": {"by_layerdrop": ["low"]},
+    }
+    parsed = SupernetConfig.parse(config)
+    drawn = [row[0].name for row in parsed.sampling.draw(parsed.subnets, parsed.loss_weights, 3)]
+    assert drawn == ["whole"] == list(parsed.sampling.always)
+    assert SupernetConfig.parse(parsed.to_dict()) == parsed
+    assert "by_layerdrop" not in SupernetConfig.parse({}).to_dict()["sampling"]
+    with pytest.raises(ConfigError, match="'low' needs a depth, and encoder_conf.layerdrop above"):
+        Network(**config)
+    for sampling in ({"by_layerdrop": ["lo"]}, {"by_layerdrop": ["whole", "low"]}):
+        with pytest.raises(ConfigError, match="no subnet 'lo'|some subnet must be trained"):
+            SupernetConfig.parse(config | {"sampling": sampling})

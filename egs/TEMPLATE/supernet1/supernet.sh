@@ -75,6 +75,7 @@ ssl_masks=reset                   # masks of pre-training in stage 9: reset, car
 # Training
 asr_config=conf/train.yaml   # training configuration, with its supernet_conf block
 asr_args=""                  # options of asr_train that win over the configuration
+train_command=asr_train      # asr_train, or encrl_train: copy a teacher (--asr_args "--teacher_model_file ...")
 asr_tag=""                   # name of the experiment; default: from configuration and tokens
 asr_stats_dir=""             # default: <expdir>/asr_stats_raw_<lang>_<tokens>
 asr_exp=""                   # default: <expdir>/asr_<asr_tag>
@@ -108,6 +109,7 @@ unbuilt_stages="15"
 [ -n "${test_sets}" ] || [ -z "${train_set}" ] || die 2 "--test_sets is empty"
 [ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
 case ${ssl_masks} in reset | carry | freeze) ;; *) die 2 "--ssl_masks must be reset, carry or freeze" ;; esac
+case ${train_command} in asr_train | encrl_train) ;; *) die 2 "--train_command must be asr_train or encrl_train" ;; esac
 case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be slurm or mpi" ;; esac
 ! "${skip_data_prep}" || skip_stages+=" 1 2 3 4 5"
 ! "${skip_train}" || skip_stages+=" 6 7 8 9 10"

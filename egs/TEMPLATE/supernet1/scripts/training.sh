@@ -143,7 +143,7 @@ train() {
     start_experiment "${asr_exp}" 9
     ! "${starts_from_ssl}" || start=(--ssl_model_file "${ssl_exp}/${ssl_model}" --ssl_masks "${ssl_masks}")
     # shellcheck disable=SC2046,SC2086
-    launch_training "${asr_exp}" asr_train --use_preprocessor true --config "${asr_config}" \
+    launch_training "${asr_exp}" "${train_command}" --use_preprocessor true --config "${asr_config}" \
         "${token_options[@]}" "${data_options[@]}" \
         --train_shape_file "${asr_stats_dir}/train/speech_shape" \
         --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" \
@@ -162,6 +162,9 @@ stage_9() {
         from=("${ssl_model}" "${ssl_masks}")
         inputs+=" ${ssl_exp}/${ssl_model}"
     fi
+    # weights that the options name: a model to start from, or to copy
+    inputs+=" $(grep -oE -- '--(init|teacher)_model_file[ =][^ ]+' <<<"${asr_args}" | sed 's/^[^ =]*[ =]//' | tr '\n' ' ' || true)"
+    [ "${train_command}" = asr_train ] || from+=("${train_command}")
     once "${asr_exp}/.done" "${inputs}" "$(in_dir "${asr_exp}" "config.yaml subnets.json")" \
         train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}" "${from[@]}"
 }

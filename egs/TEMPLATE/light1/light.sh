@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Light-weight models from one large one (EncRL, arXiv 2505.16991), by the stages of the same corpus's
+# supernet1 recipe: its data, its experiments' folder, its decoding and scoring.
+#
+#   stage  what it does
+#   1      data, tokens and statistics: stages 1 to 5 and 8 of supernet1
+#   2      the large model
+#   3      representation learning: a smaller encoder copies the large one, without text
+#   4      fine-tuning of every size, from the last blocks of stage 3
+#   5      baselines (--baselines)
+#   6      extract, decode and score every model; stage 3's as it is, without fine-tuning, too
+#   7      real-time factors
+#   8      one table: error rates, parameters, training cost, real-time factor
+#
+# Every stage skips what is up to date and can be run alone: --stage 8 --stop_stage 8.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./scripts/common.sh
+
+# options {
+stage=1                                # first stage
+stop_stage=8                           # last stage
+skip_stages=""                         # numbers to leave out
+python=python3                         # Python command
+recipe=../supernet1                    # the corpus's recipe
+corpus_args=""                         # options of its run.sh that go with the models, e.g. "--nbpe 256"
+recipe_args=""                         # more options of its run.sh, e.g. "--ngpu 4 --inference_nj 8"
+sizes="6 4 2"                          # blocks of the small models
+student_blocks=6                       # blocks of the student of stage 3
+init_blocks=last                       # blocks that a smaller size starts from: last, first or spread
+large_config=conf/train.yaml           # the large model; with fewer blocks, the baseline from scratch
+encrl_config=conf/train_encrl.yaml     # representation learning
+finetune_config=conf/train_finetune.yaml # fine-tuning
+baselines=""                           # of: scratch teacher_init kd joint early_exit layer_drop
+train_args=""                          # options of every training that win over the configurations
+tag=light                              # begins the names of the experiments: <recipe>/exp/asr_<tag>_...
+# } options
+parse_options "${BASH_SOURCE[0]##*/}" "$@"
+. ./path.sh
+
+stage_titles=([1]="data" "large model" "representation learning" "fine-tuning" "baselines"
+    "decode and score" "real-time factors" "table")
+[ -x "${recipe}/run.sh" ] || die 2 "--recipe ${recipe}: no run.sh there"
+case ${init_blocks} in last | first | spread) ;; *) die 2 "--init_blocks must be last, first or spread" ;; esac
+for size in ${sizes}; do
+    [[ ${size} =~ ^[1-9][0-9]*$ ]] || die 2 "--sizes: '${size}' is no number of blocks"
+    [ "${size}" -le "${student_blocks}" ] || die 2 "--sizes: ${size} blocks of a student of ${student_blocks}"
+done
+for name in ${baselines}; do
+    case ${name} in
+        scratch | teacher_init | kd | joint | early_exit | layer_drop) ;;
+        *) die 2 "--baselines: '${name}' is not one of: scratch teacher_init kd joint early_exit layer_drop" ;;
+    esac
+done
+
+# shellcheck disable=SC2086  # words
+in_recipe() { "${recipe}/run.sh" --python "${python}" "$@" ${corpus_args} ${recipe_args}; }
+folder() { echo "${recipe}/exp/asr_${tag}_$1"; } # NAME
+blocks() { echo "--encoder_conf num_blocks=$1"; } # NUMBER
+
+model_of() { # NAME: the averaged weights, as the recipe sees them
+    local found
+    found=("$(folder "$1")"/valid.*.ave.pth)
+    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run the stage that trains it first"
+    [ "${#found[@]}" -eq 1 ] || die 1 "$(folder "$1"): several averages: ${found[*]##*/}"
+    echo "exp/asr_${tag}_$1/${found[0]##*/}"
+}
+
+train() { # NAME CONFIG ARGS COMMAND
+    log "  ${tag}_$1"
+    [ -f "$2" ] || die 1 "$2 is missing"
+    in_recipe --stage 9 --stop_stage 9 --asr_tag "${tag}_$1" --asr_config "${PWD}/$2" --asr_args "$3 ${train_args}" \
+        --train_command "${4:-asr_train}"
+}
+
+student=encrl${student_blocks}
+
+stage_1() {
+    in_recipe --stop_stage 5 --asr_config "${PWD}/${large_config}"
+    in_recipe --stage 8 --stop_stage 8 --asr_config "${PWD}/${large_config}"
+}
+
+stage_2() { train large "${large_config}" ""; }
+
+stage_3() {
+    local teacher
+    teacher=$(model_of large)
+    train "${student}" "${encrl_config}" "$(blocks "${student_blocks}") --teacher_model_file ${teacher}" encrl_train
+}
+
+stage_4() {
+    local size from
+    from=$(model_of "${student}")
+    for size in ${sizes}; do
+        train "${student}_${size}" "${finetune_config}" \
+            "$(blocks "${size}") --init_model_file ${from} --init_blocks ${init_blocks}"
+    done
+}
+
+stage_5() {
+    local size name teacher
+    [ -n "${baselines}" ] || { log "  nothing to do: no --baselines" && return; }
+    teacher=$(model_of large)
+    for name in ${baselines}; do
+        case ${name} in
+            early_exit | layer_drop) # one model for all sizes
+                train "${name}" "conf/tuning/train_${name}.yaml" ""
+                continue
+                ;;
+        esac
+        for size in ${sizes}; do
+            case ${name} in
+                scratch) train "scratch_${size}" "${large_config}" "$(blocks "${size}")" ;;
+                teacher_init)
+                    train "teacher_init_${size}" "${finetune_config}" \
+                        "$(blocks "${size}") --init_model_file ${teacher} --init_blocks ${init_blocks}"
+                    ;;
+                kd | joint)
+                    train "${name}_${size}" "conf/tuning/train_${name}.yaml" \
+                        "$(blocks "${size}") --teacher_model_file ${teacher}" encrl_train
+                    ;;
+            esac
+        done
+    done
+}
+
+models() { # names of all models that these options train
+    local size name
+    echo "large ${student}"
+    for size in ${sizes}; do echo "${student}_${size}"; done
+    for name in ${baselines}; do
+        case ${name} in
+            early_exit | layer_drop) echo "${name}" ;;
+            *) for size in ${sizes}; do echo "${name}_${size}"; done ;;
+        esac
+    done
+}
+
+each_model() { # OPTIONS of run.sh
+    local name
+    for name in $(models); do
+        log "  ${tag}_${name}"
+        in_recipe --asr_exp "exp/asr_${tag}_${name}" "$@"
+    done
+}
+
+stage_6() { each_model --stage 10 --stop_stage 12 --bundles ""; }
+
+stage_7() { each_model --stage 13 --stop_stage 13 --bundles ""; }
+
+stage_8() {
+    local name found=()
+    for name in $(models); do found+=("$(folder "${name}")"); done
+    "${python}" -m espnet2_supernet.bin.training_cost --expdir "${found[@]}"
+    "${python}" -m espnet2_supernet.bin.report --expdir "${found[@]}" --out "${recipe}/exp/RESULTS_${tag}.md"
+}
+
+for number in "${!stage_titles[@]}"; do
+    wants "${number}" || continue
+    log "Stage ${number}: ${stage_titles[number]}"
+    "stage_${number}"
+done
+log "Done in ${SECONDS} s."

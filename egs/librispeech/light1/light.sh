@@ -1,0 +1,1 @@
+../../TEMPLATE/light1/light.sh

@@ -1,0 +1,129 @@
+"""light.sh: which trainings it makes of which, through the stages of the corpus's recipe."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "egs/TEMPLATE"
+RECIPES = sorted((ROOT / "egs").glob("*/light1/run.sh"))
+SIZES = ("--sizes", "2 1", "--student_blocks", "3")
+
+
+@pytest.fixture
+def light(recipe, run, tmp_path):
+    """Run light.sh over the prepared data of mini_speech; give back process and commands."""
+    log = tmp_path / "commands"
+    folder = recipe.parents[1] / "an4/light1"
+    fake = Path(__file__).with_name("fake_python.sh")
+    environment = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
+    fixed = ("--python", fake, "--use_ssl", "false", "--nj", "2")
+    statistics = run(
+        "./run.sh", *fixed, "--stage", "8", "--stop_stage", "8", cwd=recipe, env=environment
+    )
+    assert statistics.returncode == 0, statistics.stderr
+
+    def run_light(*options):
+        log.write_text("")
+        given = ("--python", fake, "--recipe", "../../mini_speech/supernet1", *options)
+        rest = ("--recipe_args", "--use_ssl false --nj 2 --inference_nj 1")
+        done = run("./light.sh", *given, *rest, cwd=folder, env=environment)
+        return done, log.read_text().splitlines()
+
+    return run_light
+
+
+def of(commands, module):
+    return [command for command in commands if f"bin.{module} " in command]
+
+
+def value(command, option):
+    return re.search(rf"--{option}[ =](\S+)", command)[1]
+
+
+def test_the_large_model_teaches_once_and_every_size_starts_from_the_student(light):
+    light("--stage", "2", "--stop_stage", "2", *SIZES)
+    done, commands = light("--stage", "3", "--stop_stage", "4", *SIZES)
+    assert done.returncode == 0, done.stderr
+    (student,) = of(commands, "encrl_train")
+    assert value(student, "teacher_model_file") == "exp/asr_light_large/valid.loss.ave.pth"
+    assert value(student, "output_dir") == "exp/asr_light_encrl3"
+    assert "num_blocks=3" in student and "train_encrl.yaml" in student
+    tuned = of(commands, "asr_train")
+    assert [value(one, "output_dir") for one in tuned] == [
+        "exp/asr_light_encrl3_2", "exp/asr_light_encrl3_1"
+    ]  # fmt: skip
+    for one, size in zip(tuned, (2, 1), strict=True):
+        assert f"num_blocks={size}" in one and "--init_blocks last" in one
+        assert value(one, "init_model_file") == "exp/asr_light_encrl3/valid.loss.ave.pth"
+    _, commands = light("--stage", "2", "--stop_stage", "4", *SIZES)
+    assert commands == [], "up to date"
+
+
+def test_a_new_teacher_makes_a_new_student(light, recipe):
+    light("--stage", "2", "--stop_stage", "4", *SIZES)
+    (recipe / "exp/asr_light_large/valid.loss.ave.pth").touch()
+    _, commands = light("--stage", "2", "--stop_stage", "4", *SIZES)
+    assert len(of(commands, "encrl_train")) == 1
+    assert len(of(commands, "asr_train")) == 2, "and what starts from it"
+
+
+def test_every_baseline_is_trained_decoded_and_in_the_table(light):
+    names = "scratch teacher_init kd joint early_exit layer_drop"
+    options = (*SIZES, "--baselines", names)
+    light("--stage", "2", "--stop_stage", "4", *SIZES)
+    done, commands = light("--stage", "5", "--stop_stage", "5", *options)
+    assert done.returncode == 0, done.stderr
+    assert len(of(commands, "asr_train")) == 2 + 2 + 2, "of two sizes; one model for all"
+    copied = of(commands, "encrl_train")
+    assert len(copied) == 4 and all("--teacher_model_file exp/asr_light_large" in c for c in copied)
+    done, commands = light("--stage", "6", "--stop_stage", "8", *options)
+    assert done.returncode == 0, done.stderr
+    models = 1 + 1 + 2 + 4 * 2 + 2
+    assert len(of(commands, "latency")) == models
+    assert len(of(commands, "asr_inference")) == 2 * models, "the fake model has two subnets"
+    (cost,) = of(commands, "training_cost")
+    table = of(commands, "report")[-1]
+    for command in (cost, table):
+        assert command.count("exp/asr_light_") == models
+    assert table.endswith("exp/RESULTS_light.md")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sizes", "7"), "7 blocks of a student of 6"),
+        (("--sizes", "two"), "'two' is no number of blocks"),
+        (("--baselines", "skratch"), "'skratch' is not one of: scratch"),
+        (("--init_blocks", "middle"), "--init_blocks must be last, first or spread"),
+        (("--recipe", "../nothing"), "no run.sh there"),
+        (("--size", "6"), "did you mean '--sizes'"),
+    ],
+)
+def test_mistakes_are_named(light, options, message):
+    done, commands = light(*options)
+    assert done.returncode == 2 and message in done.stderr and commands == []
+
+
+def test_a_missing_stage_is_named(light):
+    done, _ = light("--stage", "3", "--stop_stage", "3")
+    assert done.returncode == 1 and "asr_light_large/valid.*.ave.pth is missing" in done.stderr
+
+
+@pytest.mark.parametrize("script", RECIPES, ids=lambda path: path.parts[-3])
+def test_a_recipe_is_thin(script):
+    folder = script.parent
+    assert script.stat().st_mode & stat.S_IXUSR and len(script.read_text().splitlines()) <= 20
+    targets = {"light.sh": "light1", "scripts": "supernet1", "path.sh": "supernet1"}
+    for name, template in targets.items():
+        assert (folder / name).resolve() == TEMPLATES / template / name
+    assert '"$@"' in script.read_text() and (folder.parent / "supernet1/run.sh").is_file()
+    assert "## Results" in (folder / "README.md").read_text()
+    for name in ("train", "train_encrl", "train_finetune", "tuning/train_kd", "tuning/train_joint",
+                 "tuning/train_early_exit", "tuning/train_layer_drop"):  # fmt: skip
+        assert (folder / f"conf/{name}.yaml").is_file(), name
