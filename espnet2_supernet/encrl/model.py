@@ -19,6 +19,7 @@ from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.distill import ctc_distillation
 from espnet2_supernet.asr.model import SupernetASRModel
 from espnet2_supernet.encrl import losses as distances
+from espnet2_supernet.encrl.checks import check_student
 from espnet2_supernet.encrl.settings import EncRLSettings
 from espnet2_supernet.encrl.teacher import FrozenTeacher, Taught
 from espnet2_supernet.errors import ConfigError, DataError
@@ -104,30 +105,12 @@ class SupernetEncRLModel(SupernetASRModel):
             max_lattice_cells,
         )  # fmt: skip
         self.settings = EncRLSettings.parse(losses, outputs, clip, clean_teacher)
-        self._check_parts()
+        check_student(self, self.settings)
         # the logarithm, as CLIP learns it: the factor stays above 0
         self.log_scale: nn.Parameter | None = None
         if self.settings.learn_scale and self.settings.has("clip"):
             self.log_scale = nn.Parameter(torch.tensor(math.log(self.settings.scale)))
         self.teacher: FrozenTeacher | None = None
-
-    def _check_parts(self) -> None:
-        if self.ctc is None:
-            raise ConfigError(
-                "model 'encrl' copies the outputs of a CTC head: model_conf.ctc_weight above 0"
-            )
-        if self.predictor is not None and not self.settings.has("asr"):
-            raise ConfigError(
-                "model_conf.transducer would not be trained: give model_conf.losses.asr a weight, "
-                "or leave the RNN-T to fine-tuning"
-            )
-        if self.supernet_config.distillation.weight > 0 and not self.settings.has("asr"):
-            raise ConfigError("supernet_conf.distillation belongs to model_conf.losses.asr")
-        if getattr(self.frontend, "learned", False):
-            raise ConfigError(
-                "frontend waveform_conv learns its features, and student and teacher of "
-                "model 'encrl' share them: use log_mel"
-            )
 
     def set_teacher(self, teacher: FrozenTeacher) -> None:
         """Give the student its teacher, whose features must be the student's.

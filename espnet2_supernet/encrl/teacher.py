@@ -44,6 +44,10 @@ class FrozenTeacher:
     def __init__(self, model: SupernetASRModel, subnet: str | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
         self.subnet = model.supernet.subnet(subnet or next(iter(model.supernet.subnets)))
+        if self.subnet.tokens is not None:
+            raise ConfigError(
+                f"teacher_subnet: '{self.subnet.name}' leaves frames out; choose one without tokens"
+            )
         if model.ctc is None:
             raise ConfigError(
                 "the teacher has no CTC head (its model_conf.ctc_weight is 0), whose outputs a "

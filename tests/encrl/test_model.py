@@ -146,5 +146,8 @@ def test_what_cannot_be_learnt_is_refused(tiny_model, speech):
         make_student(tiny_model, **rnnt)
     with pytest.raises(ConfigError, match="copies the outputs of a CTC head"):
         make_student(tiny_model, **rnnt | {"ctc_weight": 0.0})
+    with pytest.raises(ConfigError, match="subnets.server.tokens: .* all frames"):
+        table = {"server": {"tokens": {"kind": "downsample"}}}
+        make_student(tiny_model, supernet_conf={"subnets": table})
     with pytest.raises(DataError, match="needs the transcripts"):
         make_student(tiny_model, losses={"mse": 1.0, "asr": 1.0})(**batch(speech))
