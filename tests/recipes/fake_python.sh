@@ -25,7 +25,7 @@ case "$*" in
             echo "utt1 3" | tee "${out}/${part}/text_shape" >"${out}/${part}/speech_shape"
         done
         ;;
-    *bin.*_train\ *)
+    *bin.???_train\ * | *bin.encrl_train\ *)
         echo '{"server": {}, "device": {}}' >"${out}/subnets.json"
         echo "chunk_size: 16" >"${out}/config.yaml"
         touch "${out}"/{checkpoint.pth,valid.loss.ave.pth,valid.loss.ave_5best.pth}
