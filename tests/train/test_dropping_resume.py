@@ -1,0 +1,81 @@
+"""Promise 4 with dropped frames: killed and resumed, on two ranks, of the recogniser and the
+detector.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet2_supernet.bin import asr_train, salad_train
+from espnet2_supernet.damon.labels import LabelInfo, write_labels
+from espnet2_supernet.tasks.asr import SupernetASRTask
+from espnet2_supernet.tasks.salad import SaladTask
+
+TOKENS = {
+    "server": {"kind": "random", "keep_ratio": 0.6},
+    "device": {"kind": "downsample", "positions": "compacted"},
+}
+
+
+def asr_config(tiny_corpus, path, **changes):
+    given = copy.deepcopy(tiny_corpus.config())
+    for name, row in given["supernet_conf"]["subnets"].items():
+        row["tokens"] = TOKENS[name]
+    return tiny_corpus.write_config(path, supernet_conf=given["supernet_conf"], **changes)
+
+
+def detector_config(tiny_corpus, trained, folder, **changes):
+    """Random labels of the right lengths, for the recogniser of ``trained``."""
+    model = yaml.safe_load((trained / "config.yaml").read_text())
+    info = LabelInfo("teacher", "server", "full context", tuple(model["token_list"]), 0, 40.0)
+    rng, given = np.random.default_rng(0), tiny_corpus.config()
+    keys = ("batch", "optim", "use_", "num_workers", "train_shape", "valid_shape", "keep", "best")
+    config = {key: value for key, value in given.items() if key.startswith(keys)}
+    for name in ("train", "valid"):
+        shapes = (tiny_corpus.root / name / "speech_shape").read_text().splitlines()
+        frames = {k: (1 + (int(n) - 400) // 160) // 4 for k, n in map(str.split, shapes)}
+        labels = [(key, rng.integers(0, 3, n)) for key, n in frames.items()]
+        write_labels(folder / name, labels, info)
+        config[f"{name}_data_path_and_name_and_type"] = [
+            [str(tiny_corpus.root / name / "wav.scp"), "speech", "sound"],
+            [str(folder / name / "labels.scp"), "labels", "kaldi_ark"],
+        ]
+    config |= {"asr_model_file": str(trained / "valid.loss.ave.pth"), "max_epoch": 3, "seed": 5}
+    path = folder / "detector.yaml"
+    path.write_text(yaml.safe_dump(config | changes))
+    return path
+
+
+def test_a_resumed_training_gives_the_same_weights(
+    tiny_corpus, tmp_path, stop_after, assert_same_models
+):
+    torch.set_num_threads(1)
+    config = asr_config(tiny_corpus, tmp_path / "train.yaml")
+    cmd = ["--config", str(config), "--resume", "true", "--output_dir"]
+    asr_train.main([*cmd, str(tmp_path / "whole")])
+    stop_after(2, [*cmd, str(tmp_path / "killed")])
+    torch.manual_seed(999)
+    asr_train.main([*cmd, str(tmp_path / "killed")])
+    assert_same_models(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("kind", ["recogniser", "detector"])
+def test_two_processes_agree_with_one(tiny_corpus, trained, tmp_path, run_two_ranks, kind):
+    torch.set_num_threads(1)
+    if kind == "recogniser":
+        task, train = SupernetASRTask, asr_train
+        encoder = tiny_corpus.config()["encoder_conf"] | {"dropout_rate": 0.0}
+        config = asr_config(tiny_corpus, tmp_path / "train.yaml", encoder_conf=encoder, max_epoch=3)
+    else:
+        task, train = SaladTask, salad_train
+        config = detector_config(tiny_corpus, trained, tmp_path)
+    train.main(["--config", str(config), "--output_dir", str(tmp_path / "one")])
+    run_two_ranks(task, config, tmp_path / "two")
+    one, two = (
+        torch.load(tmp_path / name / "3epoch.pth", weights_only=True) for name in ("one", "two")
+    )
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=1e-4, equal_nan=True)
