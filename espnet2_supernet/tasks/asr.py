@@ -133,7 +133,7 @@ class SupernetASRTask(SupernetTask, ASRTask):
         Args:
             config_file: ``config.yaml``; beside the model file when None.
             model_file: Weights, or None.
-            device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Returns:
             Model and options.

@@ -73,7 +73,7 @@ def build_from_file(
         build_model: Builds the model from options.
         config_file: ``config.yaml``; beside the model file when None.
         model_file: Weights; None leaves the model initialised at random.
-        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
         needed: Options that the configuration must have.
 
     Returns:

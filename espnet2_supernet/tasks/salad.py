@@ -118,7 +118,7 @@ class SaladTask(SupernetTask):
         Args:
             config_file: ``config.yaml``; beside the model file when None.
             model_file: Weights, or None.
-            device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Raises:
             ConfigError: If the configuration cannot be used.

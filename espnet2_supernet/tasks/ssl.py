@@ -171,7 +171,7 @@ class SupernetSSLTask(SupernetTask):
         Args:
             config_file: ``config.yaml``; beside the model file when None.
             model_file: Weights, or None.
-            device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Returns:
             Model and options.

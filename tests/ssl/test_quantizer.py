@@ -83,15 +83,6 @@ def test_the_fairseq_decay():
     assert float(quantizer.temperature) == pytest.approx(2 * 0.999995**200_000, rel=1e-5)
 
 
-def test_the_temperature_needs_no_float64(monkeypatch):
-    """Some devices have no such type."""
-    quantizer, used = make(), []
-    to = torch.Tensor.to
-    monkeypatch.setattr(torch.Tensor, "to", lambda x, *a, **k: used.append(a) or to(x, *a, **k))
-    assert quantizer.temperature.dtype == torch.float32
-    assert not any(torch.float64 in arguments for arguments in used)
-
-
 def test_code_ids_number_the_combinations():
     codes = torch.cartesian_prod(torch.arange(5), torch.arange(5))
     assert sorted(make().code_ids(codes).tolist()) == list(range(25))
