@@ -41,7 +41,8 @@ case "$*" in
         ;;
     *bin.prune_extract*)
         mkdir -p "${out}"
-        touch "${out}"/{config.yaml,model.pth}
+        touch "${out}"/model.pth
+        printf '%s\n' "encoder_conf:" "    linear_units: 288" "ctc_conf: {}" >"${out}/config.yaml"
         if [ "$(value --subnet "$@")" = device ]; then
             printf '%s\n' "chunk_size: 16" "frontend: log_mel" "encoder: ${FAKE_ENCODER:-supernet_conformer}" \
                 >"${out}/config.yaml"

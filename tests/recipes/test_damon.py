@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 @pytest.fixture
@@ -80,6 +81,33 @@ def test_what_is_missing_is_named(damon):
     assert done.returncode == 2 and "did you mean '--tokens'" in done.stderr
     done, _ = damon("--supernet_dir", "nowhere")
     assert done.returncode == 2 and "nowhere has no run.sh" in done.stderr
+
+
+def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
+    exp = egs / "an4/damon1/exp"
+    assert damon("--stop_stage", "1")[0].returncode == 0
+    done, commands = damon("--stage", "7", "--pruning", "safari small", "--pruning_sparsity", "0.4")
+    assert done.returncode == 0, done.stderr
+    dense = f"{exp}/dense_asr_train_raw_en_char_server"
+    first, small, *_ = of(commands, "prune_extract")
+    assert f"--subnet server --output_dir {dense} " in first and "--sparsity" not in first
+    assert f"--output_dir {dense}_sparsity0.4 " in small and "--sparsity 0.4" in small
+    pruned, scratch = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    assert f"--init_param {dense}/model.pth" in pruned and "--init_param" not in scratch
+    assert "subnets.device.mask.sparsity=0.4" in pruned
+    assert f"--config {exp}/conf/safari.yaml" in pruned
+    config = yaml.safe_load((exp / "conf/safari.yaml").read_text())
+    base = yaml.safe_load((egs / "an4/damon1/conf/train.yaml").read_text())
+    assert config["supernet_conf"]["schedule"]["kind"] == "prune_and_grow"
+    assert {k: v for k, v in config.items() if k != "supernet_conf"} == {
+        k: v for k, v in base.items() if k != "supernet_conf"
+    }
+    config = yaml.safe_load((exp / "conf/small.yaml").read_text())
+    assert config["encoder_conf"] == {"linear_units": 288} and "freeze_param" not in config
+    report = of(commands, "report")[-1]
+    assert f"{exp}/asr_train_safari_sparsity0.4" in report
+    done, _ = damon("--stage", "7", "--pruning", "magic")
+    assert done.returncode == 1 and "no conf/pruning/magic.yaml; there are:" in done.stderr
 
 
 def test_help_lists_stages_and_options(damon):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# S6-DAMON: a trained recogniser that computes fewer frames (SALAD).
+# S6-DAMON: a trained recogniser that computes fewer frames (SALAD) or has fewer units (SAFARI).
 #
 #   stage  what it does
 #   1      teacher: data and the dense recogniser, by the supernet recipe
@@ -8,6 +8,8 @@
 #   4      SALAD threshold: chosen on the validation set for recall, or for a keep ratio
 #   5      SALAD fine-tuning: from the teacher, with frames dropped by each rule of --tokens
 #   6      evaluation: extract, decode, score and time each of them; one table
+#   7      SAFARI pruning: from the dense teacher, by each method of --pruning
+#   8      SAFARI evaluation: extract smaller models, decode, score and time each; one table
 #
 # Data, statistics, decoding and scoring are those of the supernet recipe (--supernet_dir).
 # Every stage skips what is up to date and can be run alone: --stage 4 --stop_stage 4.
@@ -16,11 +18,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./supernet_scripts/common.sh
 . ./supernet_scripts/training.sh
 . ./scripts/salad.sh
+. ./scripts/safari.sh
 
 # options {
 # Stages
 stage=1      # first stage
-stop_stage=6 # last stage
+stop_stage=8 # last stage
 skip_stages="" # numbers to leave out
 force=false  # redo what is up to date
 # Machines
@@ -46,14 +49,18 @@ asr_config=conf/train.yaml       # configuration, its table without tokens
 asr_args=""                      # options of asr_train that win over the configuration
 tokens="salad none"              # rules, e.g. "salad downsample:factor=2 random:keep_ratio=0.5 energy:threshold=-0.5 none"
 token_subnets="server device"    # subnets that drop frames
-check_streaming=true             # stage 6 also checks that streamed equals masked
+# Structured pruning
+pruning=""                       # methods: files of --pruning_conf, or small, e.g. "safari omp imp parp_masked l0 small"
+pruning_conf=conf/pruning        # their tables of subnets; small: a dense model of equal size from scratch
+pruning_sparsity=0.5             # fraction of the weights of units to prune
+check_streaming=true             # stages 6 and 8 also check that streamed equals masked
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
 . ./path.sh
 . ./cmd.sh
 
 stage_titles=([1]="teacher" "SALAD labels" "SALAD detector" "SALAD threshold" "SALAD fine-tuning"
-    "evaluation")
+    "evaluation" "SAFARI pruning" "SAFARI evaluation")
 
 # ------------------------------------------------------------------------- names and checks
 
