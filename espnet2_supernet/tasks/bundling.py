@@ -132,10 +132,6 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
             f"encoder_conf.subsampling: the runtime knows {', '.join(SUBSAMPLINGS.values())}"
         )
     joiner(token_type)
-    if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
-        raise ConfigError(
-            f"subnet '{name}' has a structured mask; extract it, then bundle the new model"
-        )
 
 
 def _mask_is_final(model: Any, subnet: Subnet) -> bool:
@@ -156,17 +152,15 @@ def _features(model: Any) -> Features:
 
 
 def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
-    encoder, depth = model.encoder, model.supernet.num_layers(name)
+    encoder = model.supernet.extract(name)  # without the units and layers that it does not have
     kind, sizes = KINDS[type(encoder)], encoder_sizes(encoder)
-    # A list has a size for each block; a subnet may end before the last.
-    sizes = {key: one[:depth] if isinstance(one, list) else one for key, one in sizes.items()}
     conformer = kind == "conformer"
     return EncoderDescription(
         kind=kind,
         size=encoder.output_size(),
         heads=sizes["attention_heads"],
         linear_units=sizes["linear_units"],
-        num_blocks=depth,
+        num_blocks=model.supernet.num_layers(name),
         chunk_size=context.chunk_size or 0,
         left_context=context.left_context,
         right_context=context.right_context,

@@ -44,7 +44,7 @@ case "$*" in
         touch "${out}"/model.pth
         printf '%s\n' "encoder_conf:" "    linear_units: 288" "ctc_conf: {}" >"${out}/config.yaml"
         if [ "$(value --subnet "$@")" = device ]; then
-            printf '%s\n' "chunk_size: 16" "frontend: log_mel" "encoder: ${FAKE_ENCODER:-supernet_conformer}" \
+            printf '%s\n' "chunk_size: 16" "frontend: log_mel" "encoder: ${FAKE_ENCODER:-supernet_conformer}" ${FAKE_LINE:+"${FAKE_LINE}"} \
                 >"${out}/config.yaml"
         fi
         ;;

@@ -128,10 +128,11 @@ def test_bundles_and_latency_follow_the_options(supernet, recipe):
     assert "--bundles --wav_scp" in of(commands, "latency")[0]
 
 
-def test_what_the_runtime_does_not_know_has_no_bundle(supernet):
-    done, commands = supernet(
-        *TRAINED, "--stop_stage", "10", env={"FAKE_ENCODER": "supernet_wav2vec2"}
-    )
+@pytest.mark.parametrize(
+    "env", [{"FAKE_ENCODER": "supernet_wav2vec2"}, {"FAKE_LINE": "                kind: salad"}]
+)
+def test_what_the_runtime_does_not_know_has_no_bundle(supernet, env):
+    done, commands = supernet(*TRAINED, "--stop_stage", "10", env=env)
     assert done.returncode == 0, done.stderr
     assert len(of(commands, "prune_extract")) == 2 and not of(commands, "bundle")
 

@@ -6,7 +6,7 @@ import torch
 
 from espnet2_supernet.encoder import SupernetTransformerEncoder
 from espnet2_supernet.errors import ConfigError
-from espnet2_supernet.runtime.bundle import write_bundle
+from espnet2_supernet.runtime.bundle import read_bundle, write_bundle
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.tasks import bundling
 
@@ -45,22 +45,28 @@ def test_what_the_runtime_does_not_know_is_named(tiny_model, monkeypatch):
             bundle_of(model)
 
 
-def test_a_row_that_structured_pruning_cut_is_bundled(trained, tmp_path):
+def test_a_structured_subnet_is_smaller_in_its_bundle(trained, tmp_path):
+    """Both with its masks, and cut out before."""
     from espnet2_supernet.bin import bundle, prune_extract
 
     kinds = "[attention_heads, linear_units, convolution_channels]"
     pruned = ["--sparsity", "0.4", "--pattern", f"{{structured: {{kinds: {kinds}}}}}"]
-    model = next(trained.glob("valid.*.ave.pth"))
+    model, found = next(trained.glob("valid.*.ave.pth")), []
     for name, options in (("dense", []), ("small", pruned)):
         out = ["--subnet", "device", "--output_dir", str(tmp_path / name)]
         prune_extract.main(["--asr_model_file", str(model), *out, *options])
+        for precision in ("fp32", "int8"):
+            folder = tmp_path / f"{name}_{precision}"
+            bundle.main(
+                ["--asr_model_file", str(model), "--subnet", "device", *options, "--output_dir",
+                 str(folder), "--precision", precision]
+            )  # fmt: skip
+            found.append(read_bundle(folder, allow_untrained=True).description.encoder)
         model = tmp_path / name / "model.pth"
-    for precision in ("fp32", "int8"):
-        bundle.main(
-            ["--asr_model_file", str(model), "--subnet", "device",
-             "--output_dir", str(tmp_path / precision), "--precision", precision]
-        )  # fmt: skip
-        assert (tmp_path / precision / "weights.npz").is_file()
+    assert found[0].block_sizes()[0].linear_units > found[2].block_sizes()[0].linear_units
+    cut = tmp_path / "cut"
+    bundle.main(["--asr_model_file", str(model), "--subnet", "device", "--output_dir", str(cut)])
+    assert read_bundle(cut, allow_untrained=True).description.encoder == found[2]
 
 
 @pytest.mark.parametrize(
