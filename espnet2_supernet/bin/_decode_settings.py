@@ -13,8 +13,10 @@ def describe(speech2text: Speech2Text, args: Namespace) -> dict[str, Any]:
     """Return what ``decode.yaml`` says about how the results came about."""
     context = speech2text.context
     latency = context.algorithmic_latency_ms(speech2text.frame_ms, speech2text.lookahead_ms)
+    tokens = speech2text.asr_model.supernet.subnet(speech2text.subnet).tokens
     return {
         "subnet": speech2text.subnet,
+        **({} if tokens is None else {"tokens": tokens.to_dict()}),
         "context": context.to_dict(),
         "frame_ms": speech2text.frame_ms,
         "lookahead_ms": speech2text.lookahead_ms,

@@ -75,13 +75,18 @@ def check_teacher(speech2text: Speech2Text) -> None:
     """Refuse a model that cannot label frames.
 
     Raises:
-        ConfigError: If it has no CTC head.
+        ConfigError: If it has no CTC head, or its subnet drops frames.
     """
     model: Any = speech2text.asr_model
     if model.ctc is None:
         raise ConfigError(
             "the model has no CTC head, whose labels are wanted: train with model_conf.ctc_weight "
             "above 0"
+        )
+    if speech2text.subnet in model.rules:
+        raise ConfigError(
+            f"subnet '{speech2text.subnet}' drops frames, and every frame needs a label: choose a "
+            "subnet without tokens"
         )
 
 

@@ -115,7 +115,7 @@ def _stream_chunks(
     ready = state.frames.size(1)
     num_chunks = -(-ready // chunk) if is_final else max(0, (ready - right) // chunk)
     if state.dropping is not None:
-        state.times = torch.zeros(len(state.frames), 0, dtype=torch.int64)
+        state.times = torch.zeros_like(state.dropping.keep[:, :0], dtype=torch.int64)
     if num_chunks == 0:
         return state.frames[:, :0], state
     used = min(ready, num_chunks * chunk)

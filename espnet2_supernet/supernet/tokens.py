@@ -89,11 +89,6 @@ class TokenSpec:
         keys = ("kind", "positions", *_KINDS[self.kind])
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
-    def describe(self) -> str:
-        """Say it in a few words."""
-        told = [f"{k} {v}" for k, v in self.to_dict().items() if k not in ("kind", "seed")]
-        return f"{self.kind} ({', '.join(told)})"
-
 
 def _check_values(spec: TokenSpec, where: str) -> None:
     ratio, threshold = spec.keep_ratio, spec.threshold

@@ -70,3 +70,12 @@ def test_what_is_missing_is_named(command, tmp_path):
         salad_labels.main([*command, "--key_file", str(tmp_path / "keys")])
     with pytest.raises(SystemExit):
         salad_labels.main([*command, "--beam_size", "3"])
+
+
+def test_a_subnet_that_drops_frames_cannot_label(tiny_model):
+    speech2text = Speech2Text.from_model(tiny_model(tokens="downsample"), "device", use="ctc")
+    with pytest.raises(ConfigError, match="'device' drops frames"):
+        salad_labels.check_teacher(speech2text)
+    speech2text = Speech2Text.from_model(tiny_model(ctc_weight=0.0), "device")
+    with pytest.raises(ConfigError, match="no CTC head"):
+        salad_labels.check_teacher(speech2text)

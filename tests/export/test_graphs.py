@@ -103,6 +103,13 @@ def test_foreign_blocks_and_full_context_steps_are_refused(tiny_model):
         ChunkStepGraph(encoder, None, DEVICE)
 
 
+def test_a_subnet_that_drops_frames_is_refused(tiny_model):
+    from espnet2_supernet.export.subnet_files import _encoder_graph
+
+    with pytest.raises(ConfigError, match="'device' drops frames, which no ONNX graph"):
+        _encoder_graph(tiny_model(tokens="downsample"), "device", Context(4, 8))
+
+
 @pytest.mark.parametrize("frames", [0, 3, 16, 23, 24, 40, 41])
 def test_steps_cover_every_frame_once(frames):
     """Without any runtime: a step that returns the features it was given."""

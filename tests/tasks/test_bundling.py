@@ -45,6 +45,11 @@ def test_what_the_runtime_does_not_know_is_named(tiny_model, monkeypatch):
             bundle_of(model)
 
 
+def test_a_subnet_that_drops_frames_is_refused(tiny_model):
+    with pytest.raises(ConfigError, match="'ahead' drops frames, which the runtime cannot do yet"):
+        bundle_of(tiny_model(tokens="downsample"))
+
+
 def test_a_structured_subnet_is_smaller_in_its_bundle(trained, tmp_path):
     """Both with its masks, and cut out before."""
     from espnet2_supernet.bin import bundle, prune_extract
