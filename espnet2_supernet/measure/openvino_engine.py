@@ -64,6 +64,8 @@ def in_openvino(
         NotMeasured: If a package is missing, or the subnet cannot be exported.
     """
     _check_packages()
+    if speech2text.subnet in speech2text.asr_model.rules:
+        raise NotMeasured("the subnet drops frames, which the exported chunk step does not")
     model = copy.deepcopy(speech2text.asr_model)
     try:
         step = ChunkStepGraph(model.supernet.extract(speech2text.subnet), None, speech2text.context)
@@ -88,6 +90,16 @@ def _check_packages() -> None:
             raise NotMeasured(f"{package} is not installed: pip install {package}") from error
 
 
+class StepState(StepStream):
+    """A stream over the chunk step, where a session expects the state of an encoder.
+
+    Attributes:
+        times: Frame numbers where some are dropped: None, as none are.
+    """
+
+    times = None
+
+
 class StepEncoder(nn.Module):
     """A chunk step in the place of an encoder that streams.
 
@@ -106,14 +118,14 @@ class StepEncoder(nn.Module):
         """Model dimension D."""
         return self._size
 
-    def init_state(self, context: Context) -> StepStream:
-        """Start a stream."""
-        assert context == self._context
-        return StepStream(*self._settings)
+    def init_state(self, context: Context, keeper: None = None) -> StepState:
+        """Start a stream; every frame is kept."""
+        assert context == self._context and keeper is None
+        return StepState(*self._settings)
 
     def stream(
-        self, feats: Tensor, state: StepStream, is_final: bool = False
-    ) -> tuple[Tensor, StepStream]:
+        self, feats: Tensor, state: StepState, is_final: bool = False
+    ) -> tuple[Tensor, StepState]:
         """Encode features ``(1, n, F)``; see :meth:`SupernetEncoder.stream`."""
         found = state.accept(feats[0].numpy())
         if is_final:
