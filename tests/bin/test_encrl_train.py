@@ -76,6 +76,15 @@ def test_every_loss_trains(tiny_corpus, tmp_path, trained):
     SupernetASRTask.build_model_from_file(model_file=out / "2epoch.pth")  # strictly
 
 
+def test_text_that_is_given_is_not_needed(tiny_corpus, tmp_path, trained):
+    """The recipe gives it to every training."""
+    text = tiny_corpus.config()
+    data = {key: text[key] for key in text if key.endswith("_and_type")}
+    out = run(tiny_corpus, tmp_path, trained, max_epoch=1, use_preprocessor=True, **data)
+    stats = torch.load(out / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
+    assert "loss_mse_server" in stats[1]["train"] and "loss_asr_server" not in stats[1]["train"]
+
+
 def other_encoder(tiny_corpus, **changes):
     return {"encoder_conf": tiny_corpus.config()["encoder_conf"] | changes}
 
