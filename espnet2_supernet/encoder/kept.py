@@ -21,30 +21,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.kept_past import NEVER, KeptPast
 from espnet2_supernet.encoder.windows import take_frames
 from espnet2_supernet.supernet.context import Context
-
-NEVER = -(2**40)  # time of a frame that does not exist
-
-
-@dataclass(frozen=True)
-class KeptPast:
-    """What a layout knows of the frames before it.
-
-    Attributes:
-        times: Frame numbers in the utterance of the last L kept frames ``(B, L)``, the latest
-            last; :data:`NEVER` where there were fewer.
-        num_kept: Kept frames so far ``(B,)``.
-    """
-
-    times: Tensor
-    num_kept: Tensor
-
-    @classmethod
-    def none(cls, batch_size: int, left_context: int, like: Tensor) -> KeptPast:
-        """Before the first frame, on the device of ``like``."""
-        times = torch.full((batch_size, left_context), NEVER, device=like.device)
-        return cls(times, torch.zeros(batch_size, dtype=torch.int64, device=like.device))
 
 
 @dataclass(frozen=True)
@@ -121,6 +100,8 @@ class KeptLayout(ChunkLayout):
 
     def join(self, chunks: Tensor) -> Tensor:
         """Own frames of ``(B, K, S, D)`` one after the other: ``(B, T', D)``."""
+        if self._only_kept is not None:
+            return chunks[:, 0, : self._only_kept]
         table = self._table(0)[:, : int(self.num_kept.max())]
         return take_frames(pad(chunks.flatten(1, 2), (0, 0, 0, 1)), table)
 
@@ -141,9 +122,7 @@ class KeptLayout(ChunkLayout):
 
     def key_mask(self) -> Tensor:
         """Which of the keys of :meth:`keys` each chunk may attend: ``(B, K, W + S)``."""
-        left = self._left_keys
-        own = self.valid | ~self.valid.any(-1, keepdim=True)
-        return torch.cat([left[..., left.size(-1) - self._width :], own], dim=-1)
+        return self._key_mask
 
     def keys(self, chunks: Tensor, past: Tensor) -> Tensor:
         """Put the kept frames of the left context before each chunk.
@@ -184,6 +163,8 @@ class KeptLayout(ChunkLayout):
         """The past of the chunk that would follow, as long as ``past``: ``(B, ..., n, D)``."""
         width = past.size(-2)
         source = torch.cat([past.to(chunks.dtype), chunks.flatten(-3, -2)], dim=-2)
+        if self._only_kept is not None:  # one chunk of one stream: a slice
+            return source[..., self._only_kept : self._only_kept + width, :]
         steps = torch.arange(width, device=chunks.device)
         return take_frames(source, self._table(width).gather(1, self.num_kept[:, None] + steps))
 
@@ -192,6 +173,11 @@ class KeptLayout(ChunkLayout):
         steps = torch.arange(self.past.times.size(1), device=self.order.device)
         times = self._timeline().gather(1, self.num_kept[:, None] + steps)
         return KeptPast(times, self.past.num_kept + self.num_kept)
+
+    @cached_property
+    def _only_kept(self) -> int | None:
+        """Own kept frames when there is one chunk of one utterance."""
+        return int(self.own) if self.own.numel() == 1 else None
 
     def _numbers(self) -> Tensor:
         """Number of the kept frame in every slot ``(B, K, S)``, from the first of this layout."""
@@ -215,6 +201,12 @@ class KeptLayout(ChunkLayout):
         starts = torch.arange(self.valid.size(1), device=self.order.device) * self.chunk_size
         oldest = (self.num_past + starts - self.left_context).clamp(min=0)
         return times.unflatten(1, (len(starts), self.left_context)) >= oldest[:, None]
+
+    @cached_property
+    def _key_mask(self) -> Tensor:
+        left = self._left_keys
+        own = self.valid | ~self.valid.any(-1, keepdim=True)
+        return torch.cat([left[..., left.size(-1) - self._width :], own], dim=-1)
 
     @cached_property
     def _width(self) -> int:

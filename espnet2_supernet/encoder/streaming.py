@@ -11,7 +11,8 @@ from torch import Tensor
 from espnet2_supernet.encoder.block import BlockState
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.keeper import FrameKeeper
-from espnet2_supernet.encoder.kept import KeptLayout, KeptPast
+from espnet2_supernet.encoder.kept import KeptLayout
+from espnet2_supernet.encoder.kept_past import KeptPast
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 

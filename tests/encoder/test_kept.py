@@ -11,7 +11,8 @@ from espnet2_supernet.encoder import (
     SupernetWav2Vec2Encoder,
 )
 from espnet2_supernet.encoder.chunks import ChunkLayout
-from espnet2_supernet.encoder.kept import NEVER, KeptLayout
+from espnet2_supernet.encoder.kept import KeptLayout
+from espnet2_supernet.encoder.kept_past import NEVER
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.supernet.context import Context
 
