@@ -1,11 +1,11 @@
 """One network, a table of named subnets, and the verbs on that table.
 
-A subnet is a :class:`Context` (how far attention and convolution may look) and a mask (which
-weights exist). Everything is an operation on the table: activate a row, sample rows to train,
-prune a row, extract a row, count a row.
+A subnet is a :class:`Context` (how far attention and convolution may look), a mask (which weights
+exist) and a depth (which layers run). Everything is an operation on the table: activate a row,
+sample rows to train, prune a row, extract a row, count a row.
 
-Reading order: ``context``, ``subnet``, ``supernet``, ``sampling``, ``joint``, ``sequential``,
-``norm``, ``extraction``; ``table`` and ``config`` read YAML.
+Reading order: ``context``, ``depth``, ``subnet``, ``supernet``, ``activation``, ``sampling``,
+``joint``, ``sequential``, ``norm``, ``extraction``; ``table`` and ``config`` read YAML.
 
 Example:
     >>> import torch
