@@ -2,17 +2,19 @@
 
 A mask is the product of independent choices, each in a file of its own:
 
-==============  =====================================  ========================================
+==============  =====================================  ==========================================
 axis            asks                                   choices
-==============  =====================================  ========================================
+==============  =====================================  ==========================================
 pattern         which weights live or die together?    elementwise, block, n_m, structured
 score           how important is a weight?             magnitude, gradient, taylor
-ranking         against whom does it compete?          layer, global
-schedule        when, and how sparse by then?          cubic, constant, one_shot
-==============  =====================================  ========================================
+ranking         against whom does it compete?          layer, kind, global
+schedule        when, and how sparse by then?          cubic, constant, one_shot, prune_and_grow, l0
+==============  =====================================  ==========================================
 
 Reading order: ``linear`` (the masked layer), ``pattern`` and ``n_m``, ``score``, ``ranking``,
-``schedule``, ``pruner`` (puts them together), ``averaging``. The ``*_spec`` files read YAML.
+``schedule``, ``pruner`` (puts them together), ``averaging``. The ``*_spec`` files read YAML. What
+can be cut out of a network for good is in ``units`` and ``unit_group``; ``growth`` swaps groups
+by the gradients of ``effective``; ``hard_concrete`` learns gates instead of scoring.
 
 Example:
     Two of four weights are kept. The first is pruned, but the dense pass goes on training it, and

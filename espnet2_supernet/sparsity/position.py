@@ -37,6 +37,14 @@ class SchedulePosition(nn.Module):
         """Bring the masks to the present step."""
         raise NotImplementedError
 
+    def _prepare(self) -> None:
+        """Get ready for the next step."""
+
+    def skip_to_end(self) -> None:
+        """Go to the end of the schedule with the masks as they are."""
+        self.step.fill_(self.schedule.end)
+        self._prepare()
+
     @property
     def schedule(self) -> Schedule:
         """The schedule in steps.

@@ -169,11 +169,15 @@ def _check_readers(config: SupernetConfig, where: str) -> None:
     masks = {subnet.mask_name for subnet in config.subnets.values()}
     if not config.schedule.writes_weights or len(masks) == 1:
         return
-    key, other = ("adjust", "masked") if config.schedule.adjust == "dense" else ("growth", "kept")
+    schedule = config.schedule
+    what, instead = f"growth: {schedule.growth}", "or write growth: kept"
+    if schedule.adjust == "dense":
+        what, instead = "adjust: dense", "or write adjust: masked"
+    elif schedule.kind == "l0":
+        what, instead = "kind: l0", "or choose another"
     raise ConfigError(
-        f"{where}.schedule.{key}: {getattr(config.schedule, key)} changes weights that a mask "
-        f"prunes, and subnets without this mask read them; give all subnets one mask, or write "
-        f"{key}: {other}"
+        f"{where}.schedule: {what} changes weights that a mask prunes, and subnets without "
+        f"this mask read them; give all subnets one mask, {instead}"
     )
 
 

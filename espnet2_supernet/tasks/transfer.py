@@ -173,6 +173,8 @@ def _check_schedule(config: SupernetConfig, ssl_masks: str) -> None:
             f"cubic and starts at {schedule.initial:g} of it: use kind: constant, or initial: "
             "1.0, or ssl_masks: reset"
         )
+    if ssl_masks == "carry" and schedule.kind == "l0":
+        raise ConfigError("ssl_masks: carry keeps masks, but schedule l0 starts from open gates")
     if ssl_masks == "freeze" and not schedule.freeze:
         raise ConfigError("ssl_masks: freeze contradicts supernet_conf.schedule.freeze: false")
 

@@ -162,7 +162,7 @@ def _plan_pruning(pruner: Pruner, model: torch.nn.Module, num_updates: int) -> N
     pruner.reset()
     pruner.set_total_steps(num_updates)
     if getattr(model, MASKS_ARE_FINAL, False):
-        pruner.step.fill_(pruner.schedule.end)
+        pruner.skip_to_end()
 
 
 def _tell_unfinished(pruner: Pruner, monitor: EpochMonitor) -> None:

@@ -82,7 +82,7 @@ BLOCK = {"pattern": {"block": [2, 1]}, "sparsity": 0.5}
                 "subnets": {"server": None, "device": {"mask": {**BLOCK}}},
                 "schedule": {"kind": "prune_and_grow", "growth": "zero"},
             },
-            "schedule.growth: zero changes weights .*subnets without this mask read them",
+            "schedule: growth: zero changes weights .*subnets without this mask read them",
         ),
         (
             {
@@ -90,6 +90,13 @@ BLOCK = {"pattern": {"block": [2, 1]}, "sparsity": 0.5}
                 "schedule": {"kind": "constant", "adjust": "dense"},
             },
             "give all subnets one mask, or write adjust: masked",
+        ),
+        (
+            {
+                "subnets": {"server": None, "device": {"mask": {**BLOCK}}},
+                "schedule": {"kind": "l0"},
+            },
+            "kind: l0 changes weights .*give all subnets one mask, or choose another",
         ),
         ({"loss_weights": {"sever": 1}}, "did you mean 'server'"),
         ({"loss_weights": {}}, "weight of subnet 'server' is missing"),

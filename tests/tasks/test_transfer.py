@@ -8,6 +8,7 @@ import torch
 
 from espnet2_supernet.bin import asr_train
 from espnet2_supernet.errors import CheckpointError, ConfigError
+from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.tasks import transfer
 from espnet2_supernet.tasks.asr import SupernetASRTask
 
@@ -115,6 +116,10 @@ def test_a_schedule_that_would_undo_the_masks_is_refused(tiny_corpus, pretrained
     with pytest.raises(ConfigError, match="ssl_masks: carry keeps the sparsity.*constant"):
         check("carry", cubic)
     check("carry", cubic | {"initial": 1.0})
+    table = {"device": {"mask": {"pattern": "elementwise", "sparsity": 0.5}}}
+    gates = SupernetConfig.parse({"subnets": table, "schedule": {"kind": "l0"}})
+    with pytest.raises(ConfigError, match="schedule l0 starts from open gates"):
+        transfer._check_schedule(gates, "carry")
     with pytest.raises(ConfigError, match="ssl_masks: freeze contradicts"):
         check("freeze", cubic | {"freeze": False})
 
