@@ -167,8 +167,15 @@ def _row(model: Any, name: str) -> dict[str, Any]:
 
 
 def _encoder_conf(model: Any, args: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Return the block of an encoder that has only the layers of a subnet."""
-    return {**args.encoder_conf, "num_blocks": model.supernet.num_layers(name)}
+    """Return the block of an encoder that has only the layers and units of a subnet.
+
+    Sizes are written where units are cut out, or where the blocks had sizes of their own.
+    """
+    conf = {**args.encoder_conf, "num_blocks": model.supernet.num_layers(name)}
+    sizes = encoder_sizes(model.supernet.extract(name))
+    cut = model.supernet.unit_groups(model.supernet.subnet(name).mask_name)
+    unlike = any(isinstance(conf.get(key), (list, tuple)) for key in sizes)
+    return {**conf, **sizes} if cut or unlike else conf
 
 
 def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
@@ -214,9 +221,6 @@ def _write(
         shutil.copyfile(args.bpemodel, folder / "bpe.model")
         changes["bpemodel"] = str(final_folder / "bpe.model")
     states = subnet_states(model, name)
-    if model.supernet.unit_groups(model.supernet.subnet(name).mask_name):
-        sizes = encoder_sizes(model.supernet.extract(name))
-        changes["encoder_conf"] |= sizes
     options = _options(args, {"subnets": {name: row}}, **changes)
     single = SupernetASRTask.build_model(options)
     load_strictly(single, states, f"subnet '{name}'")
