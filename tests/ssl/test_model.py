@@ -23,7 +23,7 @@ def test_the_loss_is_the_sum_of_its_terms(make_model, batch):
     model = make_model(conf, loss_weights=(0.2, 3.0))
     loss, stats, weight = model(**batch())
     contrastive = 0.3 * stats["loss_server"] + 0.7 * stats["loss_device"]
-    rest = 0.2 * stats["loss_diversity"] + 3.0 * stats["loss_penalty"]
+    rest = 0.3 * 0.2 * stats["loss_diversity"] + 3.0 * stats["loss_penalty"]
     torch.testing.assert_close(loss.detach(), contrastive + rest)
     assert stats["loss_server"] != stats["loss_device"]
     assert {"accuracy_server", "accuracy_device", "code_perplexity_0", "code_perplexity_1"} <= set(
@@ -68,6 +68,20 @@ def test_streaming_losses_do_not_move_the_targets(make_model, batch):
         assert (found[False][key] - expected[key]).abs().max() > 1e-5, name
     for key in ("heads.final_proj.weight", "heads.mask_emb", "encoder.subsampling.linear.weight"):
         assert (found[True][key] - expected[key]).abs().max() > 1e-5, key
+
+
+def test_diversity_weighs_beside_what_teaches_the_quantiser(make_model, batch):
+    """A streaming subnet that shares the loss does not change how hard the codes are spread."""
+    found = {}
+    for name, conf in {
+        "alone": {"subnets": {"server": {"context": "full"}}},
+        "pair": {"loss_weights": {"server": 0.25, "device": 0.75}},
+    }.items():
+        model = make_model(conf, loss_weights=(0.5, 0.0))
+        model(**batch())[0].backward()
+        found[name] = model.heads.quantizer.weight_proj.weight.grad
+    assert found["alone"].abs().max() > 1e-5
+    torch.testing.assert_close(found["pair"], 0.25 * found["alone"])
 
 
 def test_a_streaming_subnet_alone_teaches_the_quantiser(make_model, batch, device):
