@@ -55,7 +55,9 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     assert str(found) not in tuned[1] + tuned[2] and "tokens.kind=none" in tuned[2]
     for one in tuned:
         assert f"--config {egs}/an4/damon1/conf/train.yaml" in one
-    report = of(commands, "report")[-1]
+    joint, report = of(commands, "report")[-1], of(commands, "report")[-2]
+    assert f"--expdir {recipe}/exp/asr_train_raw_en_char {exp}/asr_train_tokens_salad" in joint
+    assert joint.endswith("RESULTS_ALL.md") and report.endswith("exp/RESULTS.md")
     for name in ("salad_detector_recall0.98", "downsample_factor_3", "none"):
         assert f"{exp}/asr_train_tokens_{name}" in report
     assert "the table" in done.stdout
@@ -104,10 +106,39 @@ def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
     }
     config = yaml.safe_load((exp / "conf/small.yaml").read_text())
     assert config["encoder_conf"] == {"linear_units": 288} and "freeze_param" not in config
-    report = of(commands, "report")[-1]
-    assert f"{exp}/asr_train_safari_sparsity0.4" in report
+    joint, report = of(commands, "report")[-1], of(commands, "report")[-2]
+    for one in (report, joint):
+        assert f"{exp}/asr_train_safari_sparsity0.4" in one
     done, _ = damon("--stage", "7", "--pruning", "magic")
     assert done.returncode == 1 and "no conf/pruning/magic.yaml; there are:" in done.stderr
+
+
+def test_methods_with_dropped_frames(damon, egs):
+    exp = egs / "an4/damon1/exp"
+    assert damon("--stop_stage", "4")[0].returncode == 0
+    both = ("--pruning", "omp small", "--pruning_tokens", "none salad:positions=compacted")
+    done, commands = damon("--stage", "7", *both, "--latency_args", "--num_utts 7 --repeats 2")
+    assert done.returncode == 0, done.stderr
+    pruned, dropping, small = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    found = exp / "detector_train/detector_recall0.98/detector.pth"
+    dense = exp / "dense_asr_train_raw_en_char_server/model.pth"
+    assert f"--init_param {dense} {found} --supernet_conf subnets.device.mask" in dropping
+    assert "--supernet_conf subnets.device.tokens.positions=compacted" in dropping
+    assert "--supernet_conf subnets.server.tokens.kind=salad" in dropping
+    assert ".tokens." not in pruned and "--init_param" not in small, "small learns from scratch"
+    name = "asr_train_omp_sparsity0.5_tokens_salad_detector_recall0.98_positions_compacted"
+    assert f"--output_dir {exp / name} " in dropping and f"--config {exp}/conf/omp.yaml" in dropping
+    assert "small: not with salad" in done.stdout
+    for one in of(commands, "report")[-2:]:
+        assert name in one, "in the tables of stages 8 and 9"
+    for one in of(commands, "latency"):
+        assert "--num_utts 7 --repeats 2" in one
+
+
+def test_methods_need_the_detector_of_their_rule(damon):
+    assert damon("--stop_stage", "1")[0].returncode == 0
+    done, _ = damon("--stage", "7", "--pruning", "omp", "--pruning_tokens", "salad")
+    assert done.returncode == 1 and "detector.pth is missing: run stages 2 to 4" in done.stderr
 
 
 def test_help_lists_stages_and_options(damon):

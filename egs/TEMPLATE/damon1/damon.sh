@@ -10,6 +10,7 @@
 #   6      evaluation: extract, decode, score and time each of them; one table
 #   7      SAFARI pruning: from the dense teacher, by each method of --pruning
 #   8      SAFARI evaluation: extract smaller models, decode, score and time each; one table
+#   9      comparison: one table of the teacher and everything that stages 5 and 7 trained
 #
 # Data, statistics, decoding and scoring are those of the supernet recipe (--supernet_dir).
 # Every stage skips what is up to date and can be run alone: --stage 4 --stop_stage 4.
@@ -23,7 +24,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # options {
 # Stages
 stage=1      # first stage
-stop_stage=8 # last stage
+stop_stage=9 # last stage
 skip_stages="" # numbers to leave out
 force=false  # redo what is up to date
 # Machines
@@ -53,14 +54,17 @@ token_subnets="server device"    # subnets that drop frames
 pruning=""                       # methods: files of --pruning_conf, or small, e.g. "safari omp imp parp_masked l0 small"
 pruning_conf=conf/pruning        # their tables of subnets; small: a dense model of equal size from scratch
 pruning_sparsity=0.5             # fraction of the weights of units to prune
+pruning_tokens=none              # rules that every method is trained with, as in --tokens, e.g. "none salad"
+# Evaluation
 check_streaming=true             # stages 6 and 8 also check that streamed equals masked
+latency_args=""                  # options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
 . ./path.sh
 . ./cmd.sh
 
 stage_titles=([1]="teacher" "SALAD labels" "SALAD detector" "SALAD threshold" "SALAD fine-tuning"
-    "evaluation" "SAFARI pruning" "SAFARI evaluation")
+    "evaluation" "SAFARI pruning" "SAFARI evaluation" "comparison")
 
 # ------------------------------------------------------------------------- names and checks
 
@@ -97,8 +101,20 @@ find_teacher() { # sets teacher_model to a name in teacher_exp
 
 # ------------------------------------------------------------------------------------ stages
 
+evaluate() { # CONFIG EXP
+    supernet --stage 10 --stop_stage 13 --force "${force}" --check_streaming "${check_streaming}" \
+        --latency_args "${latency_args}" --asr_config "$1" --asr_exp "$2"
+}
+
 stage_1() { # what the teacher's stages have made is up to date there
     supernet --stop_stage 9
+}
+
+stage_9() { # the teacher is the reference
+    local exps
+    mapfile -t exps < <(each_rule rule_exp && each_pruned method_exp)
+    bin report --expdir "${teacher_exp}" "${exps[@]}" --out "${expdir}/RESULTS_ALL.md"
+    cat "${expdir}/RESULTS_ALL.md"
 }
 
 # -------------------------------------------------------------------------------------- main

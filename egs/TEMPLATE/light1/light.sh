@@ -33,6 +33,7 @@ encrl_config=conf/train_encrl.yaml     # representation learning
 finetune_config=conf/train_finetune.yaml # fine-tuning
 baselines=""                           # of: scratch teacher_init kd joint early_exit layer_drop
 train_args=""                          # options of every training that win over the configurations
+latency_args=""                        # options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
 tag=light                              # begins the names of the experiments: <recipe>/exp/asr_<tag>_...
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
@@ -146,7 +147,7 @@ each_model() { # OPTIONS of run.sh
 
 stage_6() { each_model --stage 10 --stop_stage 12 --bundles ""; }
 
-stage_7() { each_model --stage 13 --stop_stage 13 --bundles ""; }
+stage_7() { each_model --stage 13 --stop_stage 13 --bundles "" --latency_args "${latency_args}"; }
 
 stage_8() {
     local name found=()

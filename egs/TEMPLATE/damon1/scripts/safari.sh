@@ -4,7 +4,20 @@
 
 dense_dir() { echo "${expdir}/dense_$(basename "${teacher_exp}")_${teacher_subnet}"; }
 small_dir() { echo "$(dense_dir)_sparsity${pruning_sparsity}"; }
-method_exp() { echo "${expdir}/asr_$(basename "${asr_config}" .yaml)_$1_sparsity${pruning_sparsity}$(tr -d ' /|=' <<<"${asr_args//--/_}")"; }
+method_exp() { # METHOD RULE
+    local name=$1_sparsity${pruning_sparsity}
+    [ "$2" = none ] || name+=_tokens_$(rule_name "$2")
+    echo "${expdir}/asr_$(basename "${asr_config}" .yaml)_${name}$(tr -d ' /|=' <<<"${asr_args//--/_}")"
+}
+
+each_pruned() { # FUNCTION: call it with every method and rule, but salad reads the teacher's frames
+    local method rule
+    for method in ${pruning}; do
+        for rule in ${pruning_tokens}; do
+            [[ ${method}:${rule} == small:salad* ]] || "$1" "${method}" "${rule}"
+        done
+    done
+}
 
 yaml_block() { sed -n "/^$2:/,/^[^ #-]/{/^$2:/p;/^ /p}" "$1"; } # FILE KEY: one top-level block
 without_blocks() { # FILE KEYS: all other blocks
@@ -34,33 +47,43 @@ method_config() { # METHOD: the training configuration, with the method's table 
     rm "${expdir}/conf/.$1.yaml"
 }
 
+train_pruned() { # METHOD RULE
+    local method=$1 rule=$2 exp options=""
+    exp=$(method_exp "${method}" "${rule}")
+    log "  ${method}, ${rule}: ${exp}"
+    check_detector "${rule}"
+    if [ "${method}" = small ]; then
+        extract_teacher "$(small_dir)" --sparsity "${pruning_sparsity}" \
+            --pattern "{structured: {kinds: [attention_heads, linear_units, convolution_channels]}}"
+        grep -q '^encoder_conf:' "$(small_dir)/config.yaml" || die 1 "$(small_dir)/config.yaml has no encoder_conf"
+    else
+        options="$(start_options "${rule}" "$(dense_dir)/model.pth") --supernet_conf subnets.device.mask.sparsity=${pruning_sparsity}"
+    fi
+    [ "${rule}" = none ] || options+=" $(rule_options "${rule}")"
+    method_config "${method}"
+    supernet --stage 9 --stop_stage 9 --force "${force}" --asr_config "${expdir}/conf/${method}.yaml" \
+        --asr_exp "${exp}" --asr_args "${options//$'\n'/ } ${asr_args}"
+}
+
 stage_7() {
-    local method options
     find_teacher
     [ -z "${pruning}" ] || extract_teacher "$(dense_dir)"
-    for method in ${pruning}; do
-        log "  ${method}: $(method_exp "${method}")"
-        options="--init_param $(dense_dir)/model.pth --supernet_conf subnets.device.mask.sparsity=${pruning_sparsity}"
-        if [ "${method}" = small ]; then
-            extract_teacher "$(small_dir)" --sparsity "${pruning_sparsity}" \
-                --pattern "{structured: {kinds: [attention_heads, linear_units, convolution_channels]}}"
-            grep -q '^encoder_conf:' "$(small_dir)/config.yaml" || die 1 "$(small_dir)/config.yaml has no encoder_conf"
-            options=""
-        fi
-        method_config "${method}"
-        supernet --stage 9 --stop_stage 9 --force "${force}" --asr_config "${expdir}/conf/${method}.yaml" \
-            --asr_exp "$(method_exp "${method}")" --asr_args "${options} ${asr_args}"
-    done
+    [[ " ${pruning} " != *" small "* || " ${pruning_tokens}" != *" salad"* ]] ||
+        log "  small: not with salad, whose detector reads the teacher's frames"
+    each_pruned train_pruned
+}
+
+evaluate_pruned() { # METHOD RULE
+    local exp
+    exp=$(method_exp "$1" "$2")
+    log "  $1, $2: ${exp}"
+    method_config "$1"
+    evaluate "${expdir}/conf/$1.yaml" "${exp}"
 }
 
 stage_8() {
-    local method exps=()
-    for method in ${pruning}; do
-        exps+=("$(method_exp "${method}")")
-        log "  ${method}: ${exps[-1]}"
-        method_config "${method}"
-        supernet --stage 10 --stop_stage 13 --force "${force}" --check_streaming "${check_streaming}" \
-            --asr_config "${expdir}/conf/${method}.yaml" --asr_exp "${exps[-1]}"
-    done
+    local exps
+    each_pruned evaluate_pruned
+    mapfile -t exps < <(each_pruned method_exp)
     [ -z "${pruning}" ] || bin report --expdir "${exps[@]}" --out "${expdir}/RESULTS_PRUNING.md"
 }

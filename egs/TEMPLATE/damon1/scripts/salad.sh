@@ -65,45 +65,64 @@ stage_4() {
 
 # ------------------------------------------------------------------------- rules and experiments
 
-rule_exp() { # RULE: the experiment that drops frames by it
+rule_name() { # RULE, as part of a folder's name
     local name=$1
-    [ "${name}" != salad ] || name+=_$(basename "${detector}")
-    echo "${expdir}/asr_$(basename "${asr_config}" .yaml)_tokens_$(tr ':=' '__' <<<"${name}")$(tr -d ' /|=' <<<"${asr_args//--/_}")"
+    [[ ${name} != salad* ]] || name=${name/salad/salad_$(basename "${detector}")}
+    tr ':=' '__' <<<"${name}"
 }
 
-rule_options() { # RULE (kind[:key=value]): options of asr_train, as words
+rule_exp() { # RULE: the experiment that drops frames by it
+    echo "${expdir}/asr_$(basename "${asr_config}" .yaml)_tokens_$(rule_name "$1")$(tr -d ' /|=' <<<"${asr_args//--/_}")"
+}
+
+each_rule() { local rule; for rule in ${tokens}; do "$1" "${rule}"; done; } # FUNCTION
+
+rule_options() { # RULE (kind[:key=value]): its place in the table of subnets, as words
     local subnet kind=${1%%:*} rest=""
     [ "${kind}" = "$1" ] || rest=${1#*:}
     for subnet in ${token_subnets}; do
         echo "--supernet_conf subnets.${subnet}.tokens.kind=${kind}"
         [ -z "${rest}" ] || echo "--supernet_conf subnets.${subnet}.tokens.${rest//:/ --supernet_conf subnets.${subnet}.tokens.}"
     done
-    echo "--init_param ${teacher_exp}/${teacher_model}"
-    [ "${kind}" != salad ] || echo "${detector}/detector.pth"
+}
+
+start_options() { # RULE MODEL: the weights to start from, as words
+    echo "--init_param $2"
+    [[ $1 != salad* ]] || echo "${detector}/detector.pth"
+}
+
+check_detector() { # RULE
+    [[ $1 != salad* || -f ${detector}/detector.pth ]] ||
+        die 1 "${detector}/detector.pth is missing: run stages 2 to 4 first"
+}
+
+train_rule() { # RULE
+    local exp options
+    exp=$(rule_exp "$1")
+    log "  $1: ${exp}"
+    check_detector "$1"
+    options=$(rule_options "$1" && start_options "$1" "${teacher_exp}/${teacher_model}")
+    supernet --stage 9 --stop_stage 9 --force "${force}" --asr_config "$(realpath "${asr_config}")" \
+        --asr_exp "${exp}" --asr_args "${options//$'\n'/ } ${asr_args}"
 }
 
 stage_5() {
-    local rule exp
     find_teacher
     [ -f "${asr_config}" ] || die 1 "${asr_config} is missing (--asr_config)"
-    for rule in ${tokens}; do
-        exp=$(rule_exp "${rule}")
-        [[ ${rule} != salad* || -f ${detector}/detector.pth ]] ||
-            die 1 "${detector}/detector.pth is missing: run stages 2 to 4 first"
-        log "  ${rule}: ${exp}"
-        supernet --stage 9 --stop_stage 9 --force "${force}" --asr_config "$(realpath "${asr_config}")" \
-            --asr_exp "${exp}" --asr_args "$(rule_options "${rule}" | tr '\n' ' ') ${asr_args}"
-    done
+    each_rule train_rule
+}
+
+evaluate_rule() { # RULE
+    local exp
+    exp=$(rule_exp "$1")
+    log "  $1: ${exp}"
+    evaluate "$(realpath "${asr_config}")" "${exp}"
 }
 
 stage_6() {
-    local rule exps=()
-    for rule in ${tokens}; do
-        exps+=("$(rule_exp "${rule}")")
-        log "  ${rule}: ${exps[-1]}"
-        supernet --stage 10 --stop_stage 13 --force "${force}" --check_streaming "${check_streaming}" \
-            --asr_config "$(realpath "${asr_config}")" --asr_exp "${exps[-1]}"
-    done
+    local exps
+    each_rule evaluate_rule
+    mapfile -t exps < <(each_rule rule_exp)
     bin report --expdir "${exps[@]}" --out "${expdir}/RESULTS.md"
     cat "${expdir}/RESULTS.md"
 }
