@@ -7,6 +7,7 @@ stream as in a whole utterance, but for scores within rounding of the threshold.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +36,7 @@ class RuleState:
     detector: Tensor | None = None
 
 
-class KeepRule:
+class KeepRule(ABC):
     """Keeps frames by score; a ``FrameKeeper`` of the encoder.
 
     Args:
@@ -56,6 +57,7 @@ class KeepRule:
         """Return the state before the first frame."""
         return RuleState()
 
+    @abstractmethod
     def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
         """Score the next frames.
 
@@ -67,7 +69,6 @@ class KeepRule:
         Returns:
             Scores ``(B, n)``, larger = keep, and what replaces ``state.detector``.
         """
-        raise NotImplementedError
 
     def decide(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, RuleState]:
         """Decide about the next frames of a stream; see ``FrameKeeper``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class FeedForward(nn.Module):
         return self.linear_out(self.dropout(self.activation(self.linear_in(x))))
 
 
-class EncoderBlock(nn.Module):
+class EncoderBlock(nn.Module, ABC):
     """A part of the encoder that maps chunks to chunks and remembers what came before.
 
     Attributes:
@@ -73,6 +74,7 @@ class EncoderBlock(nn.Module):
         """Final norm of the block, which may be kept when the block is left out."""
         return None
 
+    @abstractmethod
     def init_state(self, batch_size: int, left_context: int, like: Tensor) -> BlockState:
         """State before the first frame.
 
@@ -81,13 +83,12 @@ class EncoderBlock(nn.Module):
             left_context: L, frames.
             like: A tensor of the device and type wanted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(
         self, x: Tensor, layout: ChunkLayout, state: BlockState
     ) -> tuple[Tensor, BlockState]:
         """Process chunks ``(B, K, S, D)`` after ``state``; return both anew."""
-        raise NotImplementedError
 
 
 class TransformerBlock(EncoderBlock):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torch import Tensor
@@ -45,9 +47,9 @@ class WindowedFrontend(AbsFrontend):
         frames = 1 + (num_samples - self.win_length).div(self.hop_length, rounding_mode="floor")
         return frames.clamp(min=1) * (num_samples > 0)
 
+    @abstractmethod
     def frames(self, samples: Tensor) -> Tensor:
         """Features of all whole windows in ``samples (B, N)``: ``(B, T, F)``."""
-        raise NotImplementedError
 
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute features.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from espnet2_supernet.sparsity.schedule import Schedule
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
 
 
-class SchedulePosition(nn.Module):
+class SchedulePosition(nn.Module, ABC):
     """Counts steps, in buffers, so that a checkpoint resumes exactly.
 
     Args:
@@ -33,10 +34,11 @@ class SchedulePosition(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("total_steps", torch.zeros((), dtype=torch.int64))
 
+    @abstractmethod
     def update_masks(self) -> None:
         """Bring the masks to the present step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Get ready for the next step."""
 
