@@ -52,9 +52,9 @@ class SubnetEncoding(JointTraining):
         self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Waveforms ``(B, N)`` to normalised features ``(B, T, F)``, augmented in training."""
-        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
-        if self.normalize is not None:
-            feats, lengths = self.normalize(feats, lengths)
+        feats, lengths = views.normalized_features(
+            self.frontend, self.normalize, speech, speech_lengths, streaming
+        )
         # After the normalisation, unlike ESPnet: SpecAugment fills with 0, which is the mean only
         # here; before, it lies one to 2.6 standard deviations above the mean of AN4's bands.
         if self.specaug is not None and self.training:

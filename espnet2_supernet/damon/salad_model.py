@@ -55,15 +55,11 @@ class FrozenFront(nn.Module):
             and lengths ``(V * B,)``.
         """
         kinds = views.feature_views(self.frontend, [Context(), Context(chunk_size=1)])
-        compute = partial(self._features, speech, speech_lengths)
+        compute = partial(
+            views.normalized_features, self.frontend, self.normalize, speech, speech_lengths
+        )
         feats, lengths = views.stack_views(compute, kinds)
         return self.encoder.subsampled(feats, lengths.repeat(len(kinds)))
-
-    def _features(
-        self, speech: Tensor, speech_lengths: Tensor, streaming: bool
-    ) -> tuple[Tensor, Tensor]:
-        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
-        return (feats, lengths) if self.normalize is None else self.normalize(feats, lengths)
 
 
 class SaladModel(AbsESPnetModel):

@@ -32,6 +32,18 @@ def features_for(
     return frontend(speech, speech_lengths)
 
 
+def normalized_features(
+    frontend: nn.Module | None,
+    normalize: nn.Module | None,
+    speech: Tensor,
+    speech_lengths: Tensor,
+    streaming: bool,
+) -> tuple[Tensor, Tensor]:
+    """What :func:`features_for` returns, normalised if there is a normalisation."""
+    feats, lengths = features_for(frontend, speech, speech_lengths, streaming)
+    return (feats, lengths) if normalize is None else normalize(feats, lengths)
+
+
 def feature_views(frontend: nn.Module | None, contexts: Iterable[Context]) -> list[bool]:
     """The kinds of features that the subnets of a step need.
 

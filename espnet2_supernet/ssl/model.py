@@ -128,10 +128,9 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Waveforms ``(B, N)`` to normalised features ``(B, T, F)`` and their lengths ``(B,)``."""
-        feats, lengths = views.features_for(self.frontend, speech, speech_lengths, streaming)
-        if self.normalize is not None:
-            feats, lengths = self.normalize(feats, lengths)
-        return feats, lengths
+        return views.normalized_features(
+            self.frontend, self.normalize, speech, speech_lengths, streaming
+        )
 
     def collect_feats(
         self, speech: Tensor, speech_lengths: Tensor, **kwargs: Any
