@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -31,6 +30,7 @@ class SupernetASRTask(SupernetTask, ASRTask):
 
     data_names: tuple[str, ...] = ("speech", "text")
     statistics: tuple[str, ...] = ("loss", "loss_ctc", "loss_rnnt", "cer", "wer")
+    needed_options = loading.RECOGNISER_OPTIONS
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -120,26 +120,3 @@ class SupernetASRTask(SupernetTask, ASRTask):
         validation.check_blocks(args, cls.class_choices_list)
         with building():
             return super().build_model(args)
-
-    @classmethod
-    def build_model_from_file(
-        cls,
-        config_file: Path | str | None = None,
-        model_file: Path | str | None = None,
-        device: str = "cpu",
-    ) -> tuple[ESPnetASRModel, argparse.Namespace]:
-        """Build a trained model; weights and masks must fit exactly.
-
-        Args:
-            config_file: ``config.yaml``; beside the model file when None.
-            model_file: Weights, or None.
-            device: ``cpu``, ``cuda`` or ``cuda:N``.
-
-        Returns:
-            Model and options.
-
-        Raises:
-            ConfigError: If the configuration cannot be used.
-            CheckpointError: If the weights cannot be read or do not fit.
-        """
-        return loading.build_from_file(cls.build_model, config_file, model_file, device)

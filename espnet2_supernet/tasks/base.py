@@ -19,7 +19,7 @@ from espnet2.utils.types import str2bool
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.block_linear import use_block_kernels
-from espnet2_supernet.tasks import validation
+from espnet2_supernet.tasks import loading, validation
 from espnet2_supernet.tasks.training_data import (
     check_training_data,
     checked_sounds,
@@ -57,12 +57,14 @@ class SupernetTask(AbsTask):
         data_names: What each data set must have.
         statistics: What the model reports of a subnet ``name`` as ``<statistic>_<name>``.
         model_statistics: What it reports of itself, besides the loss.
+        needed_options: What the ``config.yaml`` of a trained model must have.
     """
 
     trainer = PlottingTrainer
     data_names: tuple[str, ...] = ("speech",)
     statistics: tuple[str, ...] = ("loss",)
     model_statistics: tuple[str, ...] = ()
+    needed_options: tuple[str, ...] = loading.NEEDED_OPTIONS
 
     @classmethod
     def get_parser(cls):
@@ -151,6 +153,31 @@ class SupernetTask(AbsTask):
         if pruner is not None:
             pruner.attach(optimizers[0])
         return optimizers
+
+    @classmethod
+    def build_model_from_file(
+        cls,
+        config_file: Path | str | None = None,
+        model_file: Path | str | None = None,
+        device: str = "cpu",
+    ) -> tuple[Any, argparse.Namespace]:
+        """Build a trained model; weights and masks must fit exactly.
+
+        Args:
+            config_file: ``config.yaml``; beside the model file when None.
+            model_file: Weights, or None.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+        Returns:
+            Model and options.
+
+        Raises:
+            ConfigError: If the configuration cannot be used.
+            CheckpointError: If the weights cannot be read or do not fit.
+        """
+        return loading.build_from_file(
+            cls.build_model, config_file, model_file, device, cls.needed_options
+        )
 
 
 def forget_statistics(args: argparse.Namespace) -> None:

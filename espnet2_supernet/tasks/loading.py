@@ -17,12 +17,13 @@ from espnet2_supernet.train.checkpoint import load_strictly, load_weights
 # Files that a configuration names relative to the folder of the recipe.
 _FILE_OPTIONS = ("bpemodel", "non_linguistic_symbols")
 NEEDED_OPTIONS = ("model_conf", "model", "encoder", "frontend", "normalize")
+RECOGNISER_OPTIONS = (*NEEDED_OPTIONS, "token_list")
 
 
 def read_config(
     config_file: str | Path | None,
     model_file: str | Path | None,
-    needed: Sequence[str] = (*NEEDED_OPTIONS, "token_list"),
+    needed: Sequence[str] = RECOGNISER_OPTIONS,
 ) -> tuple[Path, dict]:
     """Read the ``config.yaml`` of a model.
 
@@ -61,7 +62,7 @@ def build_from_file(
     config_file: str | Path | None,
     model_file: str | Path | None,
     device: str,
-    needed: Sequence[str] = (*NEEDED_OPTIONS, "token_list"),
+    needed: Sequence[str],
 ) -> tuple[torch.nn.Module, argparse.Namespace]:
     """Build a model and load its weights and masks; every key must fit.
 

@@ -20,8 +20,6 @@ from espnet2_supernet.tasks import loading, training_data, validation
 from espnet2_supernet.tasks.asr import SupernetASRTask
 from espnet2_supernet.tasks.base import SupernetTask, building
 
-NEEDED = ("asr_model_file", "model_conf")
-
 
 class SaladTask(SupernetTask):
     """A task whose data sets have ``speech`` and ``labels``, as ``salad_labels`` writes them.
@@ -32,6 +30,7 @@ class SaladTask(SupernetTask):
     data_names = ("speech", "labels")
     statistics = ()
     model_statistics = ("recall", "precision", "keep_ratio")
+    needed_options = ("asr_model_file", "model_conf")
     class_choices_list: list[Any] = []
 
     @classmethod
@@ -105,30 +104,6 @@ class SaladTask(SupernetTask):
         asr: Any = SupernetASRTask.build_model_from_file(None, args.asr_model_file)[0]
         with building():
             return SaladModel(FrozenFront(asr.frontend, asr.normalize, asr.encoder), **conf)
-
-    @classmethod
-    def build_model_from_file(
-        cls,
-        config_file: Path | str | None = None,
-        model_file: Path | str | None = None,
-        device: str = "cpu",
-    ) -> tuple[SaladModel, argparse.Namespace]:
-        """Build a trained detector; its recogniser must still be there.
-
-        Args:
-            config_file: ``config.yaml``; beside the model file when None.
-            model_file: Weights, or None.
-            device: ``cpu``, ``cuda`` or ``cuda:N``.
-
-        Raises:
-            ConfigError: If the configuration cannot be used.
-            CheckpointError: If weights cannot be read or do not fit.
-        """
-        model, args = loading.build_from_file(
-            cls.build_model, config_file, model_file, device, NEEDED
-        )
-        assert isinstance(model, SaladModel)
-        return model, args
 
 
 def _asr_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
-from espnet2_supernet.tasks import loading, validation
+from espnet2_supernet.tasks import validation
 from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics
 from espnet2_supernet.tasks.cropping import CropCollateFn, EpochIterFactory
 
@@ -158,34 +157,6 @@ class SupernetSSLTask(SupernetTask):
         return model_class(
             frontend=frontend, normalize=normalize, encoder=encoder, **args.model_conf
         )
-
-    @classmethod
-    def build_model_from_file(
-        cls,
-        config_file: Path | str | None = None,
-        model_file: Path | str | None = None,
-        device: str = "cpu",
-    ) -> tuple[SupernetSSLModel, argparse.Namespace]:
-        """Build a pre-trained model; weights and masks must fit exactly.
-
-        Args:
-            config_file: ``config.yaml``; beside the model file when None.
-            model_file: Weights, or None.
-            device: ``cpu``, ``cuda`` or ``cuda:N``.
-
-        Returns:
-            Model and options.
-
-        Raises:
-            ConfigError: If the configuration cannot be used.
-            CheckpointError: If the weights cannot be read or do not fit.
-        """
-        needed = loading.NEEDED_OPTIONS
-        model, args = loading.build_from_file(
-            cls.build_model, config_file, model_file, device, needed
-        )
-        assert isinstance(model, SupernetSSLModel)
-        return model, args
 
     @classmethod
     def build_optimizers(
