@@ -70,17 +70,44 @@ def recipe(egs) -> Path:
     return recipe
 
 
+class Commands(list[str]):
+    """The commands that a recipe gave to Python, in order."""
+
+    def of(self, module: str) -> list[str]:
+        """Those of one module of ``bin``."""
+        return [command for command in self if f"bin.{module} " in command]
+
+
 @pytest.fixture
-def supernet(recipe, run, tmp_path):
-    """Run the recipe with the fake Python; give back the process and the commands it made."""
-    log = tmp_path / "commands"
+def run_fake(run, tmp_path):
+    """Run a script with the fake Python; give back the process and the commands it made."""
+    log, fake = tmp_path / "commands", Path(__file__).with_name("fake_python.sh")
+
+    def run_script(script, *options, cwd, env=None):
+        log.write_text("")
+        fixed = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
+        done = run(script, "--python", fake, *options, cwd=cwd, env=fixed | dict(env or {}))
+        return done, Commands(log.read_text().splitlines())
+
+    return run_script
+
+
+@pytest.fixture
+def supernet(recipe, run_fake):
+    """Run :func:`recipe` with the fake Python, by default without pre-training."""
 
     def run_supernet(*options, env=None):
-        log.write_text("")
-        fake = Path(__file__).with_name("fake_python.sh")
-        fixed = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
-        words = ("--python", fake, "--use_ssl", "false", *options)
-        done = run("./run.sh", *words, cwd=recipe, env=fixed | dict(env or {}))
-        return done, log.read_text().splitlines()
+        return run_fake("./run.sh", "--use_ssl", "false", *options, cwd=recipe, env=env)
 
     return run_supernet
+
+
+@pytest.fixture
+def stages():
+    """A function that reads from a finished process which stages it ran."""
+
+    def stages_of(done) -> list[int]:
+        words = [line.split() for line in done.stdout.splitlines()]
+        return [int(w[3].rstrip(":")) for w in words if len(w) > 3 and w[2] == "Stage"]
+
+    return stages_of

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
 
 
 @pytest.fixture
-def damon(recipe, egs, run, tmp_path):
+def damon(recipe, egs, run_fake):
     """AN4's damon1 over mini_speech after stage 5, with the fake Python."""
-    log, folder = tmp_path / "commands", egs / "an4/damon1"
-    fake = Path(__file__).with_name("fake_python.sh")
 
     def run_damon(*options):
-        log.write_text("")
-        words = ("--python", fake, "--supernet_dir", "../../mini_speech/supernet1", "--nj", "1")
+        words = ("--supernet_dir", "../../mini_speech/supernet1", "--nj", "1")
         words += ("--supernet_args", "--use_ssl false --skip_data_prep true --nj 2")
         words += ("--teacher_exp", "exp/asr_train_raw_en_char")
         words += ("--train_set", "train", "--valid_set", "dev")
-        env = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
-        done = run("./run.sh", *words, *options, cwd=folder, env=env)
-        return done, log.read_text().splitlines()
+        return run_fake("./run.sh", *words, *options, cwd=egs / "an4/damon1")
 
     return run_damon
-
-
-def of(commands: list[str], module: str) -> list[str]:
-    return [command for command in commands if f"bin.{module} " in command]
 
 
 def test_from_the_teacher_to_the_table(damon, recipe, egs):
@@ -37,16 +25,16 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     assert done.returncode == 0, done.stderr
     exp = egs / "an4/damon1/exp"
     teacher = f"{recipe}/exp/asr_train_raw_en_char/valid.loss.ave.pth"
-    labels = of(commands, "salad_labels")
+    labels = commands.of("salad_labels")
     assert len(labels) == 2 and all(f"--asr_model_file {teacher}" in one for one in labels)
     assert "--subnet server" in labels[0] and f"{recipe}/dump/raw/train/wav.scp" in labels[0]
-    stats, detector = of(commands, "salad_train")
+    stats, detector = commands.of("salad_train")
     assert "--collect_stats true" in stats and f"--asr_model_file {teacher}" in detector
     assert "/train/labels.scp,labels,kaldi_ark" in detector and "/dev/labels.scp" in detector
-    (threshold,) = of(commands, "salad_threshold")
+    (threshold,) = commands.of("salad_threshold")
     assert "--recall 0.98" in threshold and f"{recipe}/dump/raw/dev/wav.scp" in threshold
 
-    teacher_run, *tuned = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    teacher_run, *tuned = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     assert "--init_param" not in teacher_run and len(tuned) == 3
     found = exp / "detector_train/detector_recall0.98/detector.pth"
     assert f"--init_param {teacher} {found}" in tuned[0]
@@ -55,7 +43,7 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     assert str(found) not in tuned[1] + tuned[2] and "tokens.kind=none" in tuned[2]
     for one in tuned:
         assert f"--config {egs}/an4/damon1/conf/train.yaml" in one
-    joint, report = of(commands, "report")[-1], of(commands, "report")[-2]
+    report, joint = commands.of("report")[-2:]
     assert f"--expdir {recipe}/exp/asr_train_raw_en_char {exp}/asr_train_tokens_salad" in joint
     assert joint.endswith("RESULTS_ALL.md") and report.endswith("exp/RESULTS.md")
     for name in ("salad_detector_recall0.98", "downsample_factor_3", "none"):
@@ -91,10 +79,10 @@ def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
     done, commands = damon("--stage", "7", "--pruning", "safari small", "--pruning_sparsity", "0.4")
     assert done.returncode == 0, done.stderr
     dense = f"{exp}/dense_asr_train_raw_en_char_server"
-    first, small, *_ = of(commands, "prune_extract")
+    first, small, *_ = commands.of("prune_extract")
     assert f"--subnet server --output_dir {dense} " in first and "--sparsity" not in first
     assert f"--output_dir {dense}_sparsity0.4 " in small and "--sparsity 0.4" in small
-    pruned, scratch = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    pruned, scratch = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     assert f"--init_param {dense}/model.pth" in pruned and "--init_param" not in scratch
     assert "subnets.device.mask.sparsity=0.4" in pruned
     assert f"--config {exp}/conf/safari.yaml" in pruned
@@ -106,7 +94,7 @@ def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
     }
     config = yaml.safe_load((exp / "conf/small.yaml").read_text())
     assert config["encoder_conf"] == {"linear_units": 288} and "freeze_param" not in config
-    joint, report = of(commands, "report")[-1], of(commands, "report")[-2]
+    report, joint = commands.of("report")[-2:]
     for one in (report, joint):
         assert f"{exp}/asr_train_safari_sparsity0.4" in one
     done, _ = damon("--stage", "7", "--pruning", "magic")
@@ -119,7 +107,7 @@ def test_methods_with_dropped_frames(damon, egs):
     both = ("--pruning", "omp small", "--pruning_tokens", "none salad:positions=compacted")
     done, commands = damon("--stage", "7", *both, "--latency_args", "--num_utts 7 --repeats 2")
     assert done.returncode == 0, done.stderr
-    pruned, dropping, small = [c for c in of(commands, "asr_train") if "--collect_stats" not in c]
+    pruned, dropping, small = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     found = exp / "detector_train/detector_recall0.98/detector.pth"
     dense = exp / "dense_asr_train_raw_en_char_server/model.pth"
     assert f"--init_param {dense} {found} --supernet_conf subnets.device.mask" in dropping
@@ -129,9 +117,9 @@ def test_methods_with_dropped_frames(damon, egs):
     name = "asr_train_omp_sparsity0.5_tokens_salad_detector_recall0.98_positions_compacted"
     assert f"--output_dir {exp / name} " in dropping and f"--config {exp}/conf/omp.yaml" in dropping
     assert "small: not with salad" in done.stdout
-    for one in of(commands, "report")[-2:]:
+    for one in commands.of("report")[-2:]:
         assert name in one, "in the tables of stages 8 and 9"
-    for one in of(commands, "latency"):
+    for one in commands.of("latency"):
         assert "--num_utts 7 --repeats 2" in one
 
 

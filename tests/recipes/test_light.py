@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,30 +15,17 @@ SIZES = ("--sizes", "2 1", "--student_blocks", "3")
 
 
 @pytest.fixture
-def light(recipe, run, tmp_path):
+def light(recipe, supernet, run_fake):
     """Run light.sh over the prepared data of mini_speech; give back process and commands."""
-    log = tmp_path / "commands"
-    folder = recipe.parents[1] / "an4/light1"
-    fake = Path(__file__).with_name("fake_python.sh")
-    environment = {"FAKE_LOG": str(log), "REAL_PYTHON": sys.executable}
-    fixed = ("--python", fake, "--use_ssl", "false", "--nj", "2")
-    statistics = run(
-        "./run.sh", *fixed, "--stage", "8", "--stop_stage", "8", cwd=recipe, env=environment
-    )
+    statistics, _ = supernet("--nj", "2", "--stage", "8", "--stop_stage", "8")
     assert statistics.returncode == 0, statistics.stderr
 
     def run_light(*options):
-        log.write_text("")
-        given = ("--python", fake, "--recipe", "../../mini_speech/supernet1", *options)
+        given = ("--recipe", "../../mini_speech/supernet1", *options)
         rest = ("--recipe_args", "--use_ssl false --nj 2 --inference_nj 1")
-        done = run("./light.sh", *given, *rest, cwd=folder, env=environment)
-        return done, log.read_text().splitlines()
+        return run_fake("./light.sh", *given, *rest, cwd=recipe.parents[1] / "an4/light1")
 
     return run_light
-
-
-def of(commands, module):
-    return [command for command in commands if f"bin.{module} " in command]
 
 
 def value(command, option):
@@ -50,11 +36,11 @@ def test_the_large_model_teaches_once_and_every_size_starts_from_the_student(lig
     light("--stage", "2", "--stop_stage", "2", *SIZES)
     done, commands = light("--stage", "3", "--stop_stage", "4", *SIZES)
     assert done.returncode == 0, done.stderr
-    (student,) = of(commands, "encrl_train")
+    (student,) = commands.of("encrl_train")
     assert value(student, "teacher_model_file") == "exp/asr_light_large/valid.loss.ave.pth"
     assert value(student, "output_dir") == "exp/asr_light_encrl3"
     assert "num_blocks=3" in student and "train_encrl.yaml" in student
-    tuned = of(commands, "asr_train")
+    tuned = commands.of("asr_train")
     assert [value(one, "output_dir") for one in tuned] == [
         "exp/asr_light_encrl3_2", "exp/asr_light_encrl3_1"
     ]  # fmt: skip
@@ -69,8 +55,8 @@ def test_a_new_teacher_makes_a_new_student(light, recipe):
     light("--stage", "2", "--stop_stage", "4", *SIZES)
     (recipe / "exp/asr_light_large/valid.loss.ave.pth").touch()
     _, commands = light("--stage", "2", "--stop_stage", "4", *SIZES)
-    assert len(of(commands, "encrl_train")) == 1
-    assert len(of(commands, "asr_train")) == 2, "and what starts from it"
+    assert len(commands.of("encrl_train")) == 1
+    assert len(commands.of("asr_train")) == 2, "and what starts from it"
 
 
 def test_every_baseline_is_trained_decoded_and_in_the_table(light):
@@ -79,16 +65,16 @@ def test_every_baseline_is_trained_decoded_and_in_the_table(light):
     light("--stage", "2", "--stop_stage", "4", *SIZES)
     done, commands = light("--stage", "5", "--stop_stage", "5", *options)
     assert done.returncode == 0, done.stderr
-    assert len(of(commands, "asr_train")) == 2 + 2 + 2, "of two sizes; one model for all"
-    copied = of(commands, "encrl_train")
+    assert len(commands.of("asr_train")) == 2 + 2 + 2, "of two sizes; one model for all"
+    copied = commands.of("encrl_train")
     assert len(copied) == 4 and all("--teacher_model_file exp/asr_light_large" in c for c in copied)
     done, commands = light("--stage", "6", "--stop_stage", "8", *options)
     assert done.returncode == 0, done.stderr
     models = 1 + 1 + 2 + 4 * 2 + 2
-    assert len(of(commands, "latency")) == models
-    assert len(of(commands, "asr_inference")) == 2 * models, "the fake model has two subnets"
-    (cost,) = of(commands, "training_cost")
-    table = of(commands, "report")[-1]
+    assert len(commands.of("latency")) == models
+    assert len(commands.of("asr_inference")) == 2 * models, "the fake model has two subnets"
+    (cost,) = commands.of("training_cost")
+    table = commands.of("report")[-1]
     for command in (cost, table):
         assert command.count("exp/asr_light_") == models
     assert table.endswith("exp/RESULTS_light.md")

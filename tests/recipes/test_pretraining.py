@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-
-def stages(done) -> list[int]:
-    words = [line.split() for line in done.stdout.splitlines()]
-    return [int(w[3].rstrip(":")) for w in words if len(w) > 3 and w[2] == "Stage"]
-
-
-def of(commands: list[str], module: str) -> list[str]:
-    return [command for command in commands if f"bin.{module} " in command]
-
-
 TRAINED = ("--skip_data_prep", "true", "--nj", "2", "--inference_nj", "2")
 
 
 def test_pretraining_is_skipped_or_stage_9_starts_from_it(supernet, recipe):
     done, commands = supernet(*TRAINED, "--stop_stage", "9")
-    assert "skipped (--use_ssl true pre-trains)" in done.stdout and not of(commands, "ssl_train")
-    assert "--ssl_model_file" not in of(commands, "asr_train")[-1]
+    assert "skipped (--use_ssl true pre-trains)" in done.stdout and not commands.of("ssl_train")
+    assert "--ssl_model_file" not in commands.of("asr_train")[-1]
 
     options = (*TRAINED, "--stop_stage", "9", "--use_ssl", "true", "--ssl_masks", "freeze")
     done, commands = supernet(*options)
     assert done.returncode == 0, done.stderr
-    stats, training = of(commands, "ssl_train")
+    stats, training = commands.of("ssl_train")
     assert "--collect_stats true" in stats and "text" not in stats + training
     assert "--train_data_path_and_name_and_type dump/raw/train/wav.scp,speech,sound" in training
     assert "stats_file=exp/ssl_stats_raw_train/train/feats_stats.npz" in training
     assert "--output_dir exp/ssl_train_ssl_raw_train" in training
-    (tuned,) = of(commands, "asr_train")  # its statistics are those of the training before
+    (tuned,) = commands.of("asr_train")  # its statistics are those of the training before
     model = "exp/ssl_train_ssl_raw_train/valid.loss.ave.pth"
     assert f"--ssl_model_file {model} --ssl_masks freeze" in tuned
     out = "exp/asr_train_raw_en_char_from_ssl_train_ssl_raw_train_masks_freeze"
@@ -47,12 +37,12 @@ def test_pretraining_on_another_set_needs_its_audio_only(supernet, recipe):
     (recipe / "dump/audio/untold/wav.scp").write_text("a x\n")
     done, commands = supernet(*options)
     assert done.returncode == 0, done.stderr
-    training = of(commands, "ssl_train")[-1]
+    training = commands.of("ssl_train")[-1]
     assert "dump/audio/untold/wav.scp,speech,sound" in training
     assert "dump/raw/dev/wav.scp,speech,sound" in training
 
 
-def test_pretraining_alone_needs_no_labelled_set(supernet, recipe):
+def test_pretraining_alone_needs_no_labelled_set(supernet, recipe, stages):
     for name in ("a+b", "dev"):
         (recipe / "dump/audio" / name).mkdir(parents=True)
         (recipe / "dump/audio" / name / "wav.scp").write_text("u x\n")
@@ -60,7 +50,7 @@ def test_pretraining_alone_needs_no_labelled_set(supernet, recipe):
     done, commands = supernet("--skip_data_prep", "true", *sets)
     assert done.returncode == 0, done.stderr
     assert stages(done) == [6, 7]
-    training = of(commands, "ssl_train")[-1]
+    training = commands.of("ssl_train")[-1]
     for name in ("a+b", "dev"):
         assert f"dump/audio/{name}/wav.scp,speech,sound" in training
     assert "--output_dir exp/ssl_train_ssl_raw_a+b" in training
@@ -78,7 +68,7 @@ def test_few_labels_have_names_of_their_own(supernet, recipe):
     (recipe / "exp/ssl_mine/valid.loss.ave.pth").touch()
     done, commands = supernet(*TRAINED, *few, "--stop_stage", "9")
     assert done.returncode == 0, done.stderr
-    training = of(commands, "asr_train")[-1]
+    training = commands.of("asr_train")[-1]
     assert "dump/raw/train_labels0.1/text,text,text" in training
     out = "exp/asr_train_raw_en_char_labels0.1_from_ssl_mine_masks_reset"
     assert f"--output_dir {out}" in training
@@ -87,7 +77,7 @@ def test_few_labels_have_names_of_their_own(supernet, recipe):
 def test_a_given_pretraining_must_be_there(supernet, recipe):
     options = (*TRAINED, "--stop_stage", "9", "--ssl_exp", "exp/ssl_mine")
     done, commands = supernet(*options)
-    assert done.returncode == 1 and not of(commands, "ssl_train")
+    assert done.returncode == 1 and not commands.of("ssl_train")
     assert "exp/ssl_mine/valid.*.ave.pth is missing: run stage 7 first" in done.stderr
     (recipe / "exp/ssl_mine").mkdir()
     (recipe / "exp/ssl_mine/5epoch.pth").touch()

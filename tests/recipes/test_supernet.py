@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
-
-
-def stages(done) -> list[int]:
-    words = [line.split() for line in done.stdout.splitlines()]
-    return [int(w[3].rstrip(":")) for w in words if len(w) > 3 and w[2] == "Stage"]
-
-
-def of(commands: list[str], module: str) -> list[str]:
-    return [command for command in commands if f"bin.{module} " in command]
-
 
 TRAINED = ("--skip_data_prep", "true", "--nj", "2", "--inference_nj", "2")
 
 
-def test_a_full_run_makes_every_step_once_and_only_once(supernet):
+def test_a_full_run_makes_every_step_once_and_only_once(supernet, stages):
     done, commands = supernet(*TRAINED, "--check_streaming", "false")
     assert done.returncode == 0, done.stderr
     assert stages(done) == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
     assert "the table" in done.stdout
-    assert len(of(commands, "asr_train")) == 2, "statistics and training"
-    assert len(of(commands, "prune_extract")) == 2, "two subnets"
-    assert len(of(commands, "bundle")) == 2, "one subnet streams: float32 and int8"
-    assert len(of(commands, "latency")) == 1
-    assert len(of(commands, "asr_inference")) == 4, "two subnets, two jobs"
-    assert len(of(commands, "score")) == 2
-    assert not of(commands, "pack"), "off by default"
+    assert len(commands.of("asr_train")) == 2, "statistics and training"
+    assert len(commands.of("prune_extract")) == 2, "two subnets"
+    assert len(commands.of("bundle")) == 2, "one subnet streams: float32 and int8"
+    assert len(commands.of("latency")) == 1
+    assert len(commands.of("asr_inference")) == 4, "two subnets, two jobs"
+    assert len(commands.of("score")) == 2
+    assert not commands.of("pack"), "off by default"
 
     done, commands = supernet(*TRAINED, "--check_streaming", "false")
     assert done.returncode == 0, done.stderr
@@ -55,15 +41,15 @@ def test_decoding_covers_every_utterance_in_order(supernet, recipe):
 
 def test_inputs_of_each_command(supernet):
     _, commands = supernet(*TRAINED)
-    stats, training = of(commands, "asr_train")
+    stats, training = commands.of("asr_train")
     assert "--collect_stats true" in stats
     assert "--train_data_path_and_name_and_type dump/raw/train/wav.scp,speech,sound" in training
     assert "--valid_data_path_and_name_and_type dump/raw/dev/text,text,text" in training
     assert "--normalize_conf stats_file=exp/asr_stats_raw_en_char/train/feats_stats.npz" in training
     assert "--resume true" in training
-    for command in of(commands, "asr_inference"):
+    for command in commands.of("asr_inference"):
         assert "--asr_model_file exp/asr_train_raw_en_char/valid.loss.ave.pth" in command
-    (check,) = of(commands, "check_streaming")
+    (check,) = commands.of("check_streaming")
     assert "--wav_scp dump/raw/org/dev/wav.scp" in check
 
 
@@ -73,14 +59,14 @@ def test_a_model_without_streaming_subnets_has_nothing_to_check(supernet, recipe
     (experiment / "config.yaml").write_text("context: full\n")
     done, commands = supernet(*TRAINED, "--stage", "11", "--stop_stage", "11")
     assert done.returncode == 0, done.stderr
-    assert not of(commands, "check_streaming") and "no subnet streams" in done.stdout
+    assert not commands.of("check_streaming") and "no subnet streams" in done.stdout
 
 
 def test_one_subnet_of_the_table(supernet):
     supernet(*TRAINED, "--stop_stage", "9")
     done, commands = supernet("--stage", "11", "--stop_stage", "12", "--subnets", "device")
     assert done.returncode == 0, done.stderr
-    assert all("--subnet device" in command for command in of(commands, "asr_inference"))
+    assert all("--subnet device" in command for command in commands.of("asr_inference"))
     done, commands = supernet("--stage", "11", "--stop_stage", "11", "--subnets", "phone")
     assert done.returncode == 2
     assert "'phone' is not one of: server device" in done.stderr
@@ -89,9 +75,9 @@ def test_one_subnet_of_the_table(supernet):
 
 def test_the_validation_set_is_decoded_unfiltered(supernet):
     _, commands = supernet(*TRAINED, "--test_sets", "dev")
-    for command in of(commands, "asr_inference"):
+    for command in commands.of("asr_inference"):
         assert "dump/raw/org/dev/wav.scp,speech,sound" in command
-    for command in of(commands, "score"):
+    for command in commands.of("score"):
         assert "--ref dump/raw/org/dev/text" in command
 
 
@@ -99,7 +85,7 @@ def test_force_keeps_the_earlier_experiment(supernet, recipe):
     supernet(*TRAINED, "--stop_stage", "9")
     done, commands = supernet("--stage", "9", "--stop_stage", "9", "--force", "true")
     assert done.returncode == 0, done.stderr
-    assert len(of(commands, "asr_train")) == 1
+    assert len(commands.of("asr_train")) == 1
     assert len(list((recipe / "exp").glob("asr_train_raw_en_char.old.*/checkpoint.pth"))) == 1
 
 
@@ -116,16 +102,16 @@ def test_bundles_and_latency_follow_the_options(supernet, recipe):
     options = (*TRAINED, "--stop_stage", "13", "--latency_args", "--num_utts 3 --repeats 1")
     done, commands = supernet(*options, "--bundles", "int8")
     assert done.returncode == 0, done.stderr
-    [bundle] = of(commands, "bundle")
+    [bundle] = commands.of("bundle")
     assert "--subnet device --precision int8" in bundle and "bundle_device_int8" in bundle
     exp = "exp/asr_train_raw_en_char"
-    [latency] = of(commands, "latency")
+    [latency] = commands.of("latency")
     assert f"--models {exp}/extracted_server {exp}/extracted_device" in latency
     assert f"--bundles {exp}/bundle_device_int8 --wav_scp dump/raw/org/dev/wav.scp" in latency
     assert latency.endswith(f"--output_dir {exp}/latency --num_utts 3 --repeats 1")
     (recipe / exp / "extracted_device/model.pth").touch()
     _, commands = supernet(*options, "--bundles", "", "--stage", "13")
-    assert "--bundles --wav_scp" in of(commands, "latency")[0]
+    assert "--bundles --wav_scp" in commands.of("latency")[0]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +120,7 @@ def test_bundles_and_latency_follow_the_options(supernet, recipe):
 def test_what_the_runtime_does_not_know_has_no_bundle(supernet, env):
     done, commands = supernet(*TRAINED, "--stop_stage", "10", env=env)
     assert done.returncode == 0, done.stderr
-    assert len(of(commands, "prune_extract")) == 2 and not of(commands, "bundle")
+    assert len(commands.of("prune_extract")) == 2 and not commands.of("bundle")
 
 
 def test_an_unbuilt_stage_asked_for_is_an_error(supernet):
@@ -145,7 +131,7 @@ def test_an_unbuilt_stage_asked_for_is_an_error(supernet):
     assert commands == []
 
 
-def test_skips(supernet):
+def test_skips(supernet, stages):
     skip = ("--skip_data_prep", "--skip_train", "--skip_eval")
     done, commands = supernet(*(word for name in skip for word in (name, "true")))
     assert stages(done) == [14, 15]
@@ -213,62 +199,3 @@ def test_an_environment_that_is_none_is_told(supernet, tmp_path, recipe, run):
     done = run("./run.sh", "--python", bare, cwd=recipe)
     assert done.returncode == 1
     assert "run local/setup.sh" in done.stderr
-
-
-# ---- where training runs
-
-
-def test_one_node_with_gpus_uses_espnets_own_spawn(supernet):
-    _, commands = supernet(*TRAINED, "--stop_stage", "9", "--ngpu", "4")
-    assert of(commands, "asr_train")[1].endswith("--ngpu 4 --multiprocessing_distributed true")
-
-
-def test_nodes_need_a_way_to_be_started(supernet):
-    done, commands = supernet(*TRAINED, "--stop_stage", "9", "--num_nodes", "2")
-    assert done.returncode == 1
-    assert "--num_nodes 2 needs" in done.stderr
-    assert len(of(commands, "asr_train")) == 1, "statistics only"
-
-
-def test_nodes_inside_an_allocation(supernet, tmp_path):
-    srun = tmp_path / "bin/srun"
-    srun.parent.mkdir()
-    srun.write_text('#!/usr/bin/env bash\necho "srun $*" >>"${FAKE_LOG}"\nexec "${@:6}"\n')
-    srun.chmod(0o755)
-    options = ("--stop_stage", "9", "--num_nodes", "2", "--ngpu", "4", "--dist_launcher", "slurm")
-    path = f"{srun.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done, commands = supernet(*TRAINED, *options, env={"PATH": path})
-    assert done.returncode == 0, done.stderr
-    (line,) = (command for command in commands if command.startswith("srun "))
-    assert line.startswith("srun --nodes 2 --ntasks-per-node 1 --export=ALL ")
-    assert "--ngpu 4 --multiprocessing_distributed true --dist_launcher slurm" in line
-    assert "--dist_init_method file:///" in line
-
-
-def test_cluster_training_goes_through_espnets_launch(supernet, tmp_path):
-    wrapper = tmp_path / "espnet/egs2/TEMPLATE/asr1/utils/slurm.pl"
-    wrapper.parent.mkdir(parents=True)
-    # Local stand-in: JOB=1:n log command...
-    wrapper.write_text(
-        "#!/usr/bin/env bash\nset -eu\nn=${1#JOB=1:}\nlog=$2\nshift 2\n"
-        'for job in $(seq "$n"); do "${@//JOB/$job}" >"${log//JOB/$job}" 2>&1; done\n'
-    )
-    wrapper.chmod(0o755)
-    env = {"cmd_backend": "slurm", "ESPNET_ROOT": str(tmp_path / "espnet")}
-    done, commands = supernet(
-        *TRAINED, "--num_nodes", "2", "--ngpu", "4", "--stop_stage", "8", env=env
-    )
-    assert done.returncode == 0, done.stderr
-    done, commands = supernet("--stage", "9", "--num_nodes", "2", "--ngpu", "4", env=env)
-    (launch,) = of(commands, "launch")
-    assert f"-m espnet2.bin.launch --cmd {wrapper} --log exp/" in launch
-    assert "--ngpu 4 --num_nodes 2 --init_file_prefix exp/" in launch
-
-
-def test_a_cluster_without_its_wrapper_is_an_error(supernet):
-    done, _ = supernet("--stage", "9", env={"cmd_backend": "sge"})
-    assert done.returncode == 1
-    assert "needs queue.pl of an ESPnet checkout" in done.stderr
-    done, _ = supernet("--stage", "9", env={"cmd_backend": "pbs"})
-    assert done.returncode == 2
-    assert "cmd_backend must be local, slurm or sge, not 'pbs'" in done.stderr
