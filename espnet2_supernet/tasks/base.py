@@ -6,7 +6,7 @@ import argparse
 import difflib
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,34 +20,13 @@ from espnet2.utils.types import str2bool
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.block_linear import use_block_kernels
 from espnet2_supernet.tasks import loading, validation
+from espnet2_supernet.tasks.plotting import PlottingTrainer
 from espnet2_supernet.tasks.training_data import (
     check_training_data,
     checked_sounds,
     sampling_rate,
 )
 from espnet2_supernet.train.checkpoint import check_same_model
-from espnet2_supernet.train.trainer import SupernetTrainer
-
-
-def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
-    """Draw the sparsity of every layer; see :mod:`espnet2_supernet.report.plots`."""
-    from espnet2_supernet.report import plots  # matplotlib is slow to import
-
-    plots.plot_layer_sparsity(dict(report), path)
-
-
-def plot_history(stats: Mapping[int, Mapping[str, Mapping[str, float]]], path: Path) -> None:
-    """Draw the statistics of all epochs; see :mod:`espnet2_supernet.report.history`."""
-    from espnet2_supernet.report import history
-
-    history.plot_history(stats, path)
-
-
-class PlottingTrainer(SupernetTrainer):
-    """The trainer, with plots."""
-
-    layer_plot = staticmethod(plot_layer_sparsity)
-    history_plot = staticmethod(plot_history)
 
 
 class SupernetTask(AbsTask):

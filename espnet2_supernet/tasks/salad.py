@@ -18,10 +18,11 @@ from espnet2_supernet.damon.salad_model import FrozenFront, SaladModel
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.tasks import loading, training_data, validation
 from espnet2_supernet.tasks.asr import SupernetASRTask
-from espnet2_supernet.tasks.base import SupernetTask, building
+from espnet2_supernet.tasks.base import building
+from espnet2_supernet.tasks.untranscribed import UntranscribedTask
 
 
-class SaladTask(SupernetTask):
+class SaladTask(UntranscribedTask):
     """A task whose data sets have ``speech`` and ``labels``, as ``salad_labels`` writes them.
 
     The recogniser that ``asr_model_file`` names gives features and subsampling, which are frozen.
@@ -75,20 +76,6 @@ class SaladTask(SupernetTask):
     ]:
         """Return what pads a batch of utterances."""
         return CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)
-
-    @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Return None: nothing is done to a waveform before it is batched."""
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Return what a data set must have."""
-        return cls.data_names
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Return what a data set may have besides: nothing."""
-        return ()
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SaladModel:

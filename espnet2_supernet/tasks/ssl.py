@@ -28,8 +28,9 @@ from espnet2_supernet.features.log_mel import LogMelFrontend
 from espnet2_supernet.features.waveform_conv import WaveformConvFrontend
 from espnet2_supernet.ssl.model import SupernetSSLModel
 from espnet2_supernet.tasks import validation
-from espnet2_supernet.tasks.base import SupernetTask, building, forget_statistics
+from espnet2_supernet.tasks.base import building, forget_statistics
 from espnet2_supernet.tasks.cropping import CropCollateFn, EpochIterFactory
+from espnet2_supernet.tasks.untranscribed import UntranscribedTask
 
 frontend_choices = ClassChoices(
     "frontend",
@@ -59,7 +60,7 @@ model_choices = ClassChoices(
 )
 
 
-class SupernetSSLTask(SupernetTask):
+class SupernetSSLTask(UntranscribedTask):
     """wav2vec 2.0 pre-training in the shape of ESPnet's SSL task.
 
     Options, blocks and names of checkpoints are those of ``espnet2.bin.ssl_train``; data sets need
@@ -69,6 +70,7 @@ class SupernetSSLTask(SupernetTask):
     """
 
     data_names = ("speech",)
+    optional_names = ("text",)  # nobody looks at it
     statistics = ("loss", "accuracy")
     class_choices_list = [frontend_choices, normalize_choices, encoder_choices, model_choices]
 
@@ -113,20 +115,6 @@ class SupernetSSLTask(SupernetTask):
         """Return ESPnet's batches; crops follow the epoch."""
         factory = super().build_sequence_iter_factory(args, iter_options, mode)
         return EpochIterFactory(factory, iter_options.collate_fn)
-
-    @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Return None: nothing is done to a waveform before it is batched."""
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Return what a data set must have."""
-        return cls.data_names
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Return what a data set may have, and nobody looks at."""
-        return ("text",)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SupernetSSLModel:
