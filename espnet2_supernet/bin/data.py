@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet2_supernet.bin import _data_commands as commands
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig, fraction, positive_int
+from espnet2_supernet.bin._options import PrintConfig, command_parser, fraction, positive_int
 from espnet2_supernet.data.dump import AUDIO_FORMATS
 from espnet2_supernet.data.tokens import TOKEN_TYPES
 from espnet2_supernet.errors import DataError
@@ -26,11 +26,7 @@ def str2bool(value: str) -> bool:
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the parser of all subcommands."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.data",
-        description="Prepare a corpus.",
-        allow_abbrev=False,
-    )
+    parser = command_parser("data", "Prepare a corpus.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="subcommand")
     for name, (description, add_options, run) in _COMMANDS.items():
         sub = subparsers.add_parser(

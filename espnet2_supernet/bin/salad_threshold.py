@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig, fraction
+from espnet2_supernet.bin._options import PrintConfig, command_parser, fraction
 from espnet2_supernet.bin._utterances import read_utterances
 from espnet2_supernet.data.audio import AudioRules, read_audio
 from espnet2_supernet.errors import ConfigError, DataError
@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.salad_threshold",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("salad_threshold", __doc__, as_written=True)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument("--salad_model_file", type=Path, required=True, help="of salad_train")
     parser.add_argument("--wav_scp", type=Path, required=True, help="validation utterances")

@@ -14,19 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from espnet2_supernet.bin import run_main
-from espnet2_supernet.bin._options import PrintConfig
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.training import COST_FILE
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet2_supernet.bin.training_cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("training_cost", __doc__, as_written=True)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument("--expdir", type=Path, nargs="+", required=True, help="experiments")
     return parser
