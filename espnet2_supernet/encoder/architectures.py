@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.encoder import SupernetEncoder
-from espnet2_supernet.encoder.sizes import PerBlock, per_block
+from espnet2_supernet.encoder.sizes import PerBlock, block_sizes
 
 
 class SupernetTransformerEncoder(SupernetEncoder):
@@ -39,22 +39,11 @@ class SupernetTransformerEncoder(SupernetEncoder):
         attention_head_size: int | None = None,
         layerdrop: float = 0.0,
     ) -> None:
-        heads = per_block(attention_heads, num_blocks, "attention_heads")
-        units = per_block(linear_units, num_blocks, "linear_units")
-        rates = (dropout_rate, attention_dropout_rate)
-        blocks = [
-            TransformerBlock(output_size, heads[i], units[i], *rates, attention_head_size)
-            for i in range(num_blocks)
-        ]
-        super().__init__(
-            input_size,
-            output_size,
-            blocks,
-            subsampling,
-            subsampling_channels,
-            dropout_rate,
-            layerdrop=layerdrop,
-        )
+        sizes = block_sizes(num_blocks, attention_heads=attention_heads, linear_units=linear_units)
+        shared = (dropout_rate, attention_dropout_rate, attention_head_size)
+        blocks = [TransformerBlock(output_size, heads, units, *shared) for heads, units in sizes]
+        subsampled = (subsampling, subsampling_channels, dropout_rate)
+        super().__init__(input_size, output_size, blocks, *subsampled, layerdrop=layerdrop)
 
 
 class SupernetConformerEncoder(SupernetEncoder):
@@ -98,33 +87,24 @@ class SupernetConformerEncoder(SupernetEncoder):
         layerdrop: float = 0.0,
         layerdrop_keep_norm: bool = False,
     ) -> None:
-        heads = per_block(attention_heads, num_blocks, "attention_heads")
-        units = per_block(linear_units, num_blocks, "linear_units")
-        macaron = macaron_linear_units or units
-        macaron = per_block(macaron, num_blocks, "macaron_linear_units")
-        channels = convolution_channels or output_size
-        channels = per_block(channels, num_blocks, "convolution_channels")
-        rates = (dropout_rate, attention_dropout_rate)
+        sizes = block_sizes(
+            num_blocks,
+            attention_heads=attention_heads,
+            linear_units=linear_units,
+            macaron_linear_units=macaron_linear_units or linear_units,
+            convolution_channels=convolution_channels or output_size,
+        )
+        shared = (dropout_rate, attention_dropout_rate, cnn_module_kernel, attention_head_size)
         blocks = [
-            ConformerBlock(
-                output_size,
-                heads[i],
-                units[i],
-                *rates,
-                cnn_module_kernel,
-                attention_head_size,
-                macaron[i],
-                channels[i],
-            )
-            for i in range(num_blocks)
+            ConformerBlock(output_size, heads, units, *shared, macaron, channels)
+            for heads, units, macaron, channels in sizes
         ]
+        subsampled = (subsampling, subsampling_channels, dropout_rate)
         super().__init__(
             input_size,
             output_size,
             blocks,
-            subsampling,
-            subsampling_channels,
-            dropout_rate,
+            *subsampled,
             layerdrop=layerdrop,
             keep_norm=layerdrop_keep_norm,
         )

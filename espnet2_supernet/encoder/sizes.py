@@ -40,6 +40,24 @@ def per_block(value: PerBlock, num_blocks: int, key: str) -> list[int]:
     return sizes
 
 
+def block_sizes(num_blocks: int, **values: PerBlock) -> list[tuple[int, ...]]:
+    """Give every block all its sizes, in the order of the arguments.
+
+    Args:
+        num_blocks: Number of blocks.
+        **values: By key of ``encoder_conf``, as for :func:`per_block`.
+
+    Raises:
+        ConfigError: As :func:`per_block`.
+
+    Example:
+        >>> block_sizes(2, attention_heads=4, linear_units=[32, 16])
+        [(4, 32), (4, 16)]
+    """
+    sizes = [per_block(value, num_blocks, key) for key, value in values.items()]
+    return list(zip(*sizes, strict=True))
+
+
 def encoder_sizes(encoder: nn.Module) -> dict[str, Any]:
     """Read the sizes that the blocks of an encoder really have.
 

@@ -10,7 +10,7 @@ from espnet2_supernet.encoder.block import BlockState, EncoderBlock, FeedForward
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.positions import ConvolutionalPositions
-from espnet2_supernet.encoder.sizes import PerBlock, per_block
+from espnet2_supernet.encoder.sizes import PerBlock, block_sizes
 
 
 class Wav2Vec2Block(TransformerBlock):
@@ -109,20 +109,12 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
                 output_size, conv_pos, conv_pos_groups, dropout_rate, not layer_norm_first
             )
         ]
-        heads = per_block(attention_heads, num_blocks, "attention_heads")
-        units = per_block(linear_units, num_blocks, "linear_units")
-        for i in range(num_blocks):
-            blocks.append(kind(output_size, heads[i], units[i], *rates, attention_head_size))
-        super().__init__(
-            input_size,
-            output_size,
-            blocks,
-            "none",
-            0,
-            input_dropout_rate,
-            layer_norm_first,
-            layerdrop,
-        )
+        sizes = block_sizes(num_blocks, attention_heads=attention_heads, linear_units=linear_units)
+        blocks += [
+            kind(output_size, heads, units, *rates, attention_head_size) for heads, units in sizes
+        ]
+        subsampled = ("none", 0, input_dropout_rate)
+        super().__init__(input_size, output_size, blocks, *subsampled, layer_norm_first, layerdrop)
 
     @property
     def latent_size(self) -> int:
