@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.encoder import SupernetEncoder
-from espnet2_supernet.encoder.sizes import PerBlock, block_sizes
+from espnet2_supernet.encoder.sizes import PerBlock, block_sizes, head_sizes
 
 
 class SupernetTransformerEncoder(SupernetEncoder):
@@ -22,6 +22,8 @@ class SupernetTransformerEncoder(SupernetEncoder):
             or ``none`` for a front-end with frames of the encoder's length.
         subsampling_channels: Channels of ``conv2d``.
         attention_head_size: Size of a head, even; by default output_size / heads.
+        attention_key_size: What is left of it for queries and keys in each block; by default all.
+        attention_value_size: Likewise for values.
         layerdrop: Probability of leaving a block out of a training step.
     """
 
@@ -37,11 +39,17 @@ class SupernetTransformerEncoder(SupernetEncoder):
         subsampling: str = "stack",
         subsampling_channels: int = 32,
         attention_head_size: int | None = None,
+        attention_key_size: PerBlock | None = None,
+        attention_value_size: PerBlock | None = None,
         layerdrop: float = 0.0,
     ) -> None:
         sizes = block_sizes(num_blocks, attention_heads=attention_heads, linear_units=linear_units)
-        shared = (dropout_rate, attention_dropout_rate, attention_head_size)
-        blocks = [TransformerBlock(output_size, heads, units, *shared) for heads, units in sizes]
+        each = head_sizes(num_blocks, attention_head_size, attention_key_size, attention_value_size)
+        rates = (dropout_rate, attention_dropout_rate)
+        blocks = [
+            TransformerBlock(output_size, heads, units, *rates, head)
+            for (heads, units), head in zip(sizes, each, strict=True)
+        ]
         subsampled = (subsampling, subsampling_channels, dropout_rate)
         super().__init__(input_size, output_size, blocks, *subsampled, layerdrop=layerdrop)
 
@@ -61,6 +69,8 @@ class SupernetConformerEncoder(SupernetEncoder):
         subsampling: ``conv2d`` (default), ``conv1d``, ``stack`` or ``none``.
         subsampling_channels: Channels of ``conv2d``.
         attention_head_size: Size of a head, even; by default output_size / heads.
+        attention_key_size: What is left of it for queries and keys in each block; by default all.
+        attention_value_size: Likewise for values.
         macaron_linear_units: Inner size of the first feed-forward module of each block; by
             default as the second's.
         convolution_channels: Channels of the convolution of each block; by default output_size.
@@ -82,6 +92,8 @@ class SupernetConformerEncoder(SupernetEncoder):
         subsampling: str = "conv2d",
         subsampling_channels: int = 32,
         attention_head_size: int | None = None,
+        attention_key_size: PerBlock | None = None,
+        attention_value_size: PerBlock | None = None,
         macaron_linear_units: PerBlock | None = None,
         convolution_channels: PerBlock | None = None,
         layerdrop: float = 0.0,
@@ -94,10 +106,11 @@ class SupernetConformerEncoder(SupernetEncoder):
             macaron_linear_units=macaron_linear_units or linear_units,
             convolution_channels=convolution_channels or output_size,
         )
-        shared = (dropout_rate, attention_dropout_rate, cnn_module_kernel, attention_head_size)
+        each = head_sizes(num_blocks, attention_head_size, attention_key_size, attention_value_size)
+        shared = (dropout_rate, attention_dropout_rate, cnn_module_kernel)
         blocks = [
-            ConformerBlock(output_size, heads, units, *shared, macaron, channels)
-            for heads, units, macaron, channels in sizes
+            ConformerBlock(output_size, heads, units, *shared, head, macaron, channels)
+            for (heads, units, macaron, channels), head in zip(sizes, each, strict=True)
         ]
         subsampled = (subsampling, subsampling_channels, dropout_rate)
         super().__init__(

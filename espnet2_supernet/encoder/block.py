@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet2_supernet.encoder.attention import ChunkAttention
+from espnet2_supernet.encoder.attention import ChunkAttention, HeadSizes
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.convolution import ChunkConvolution
 from espnet2_supernet.encoder.dropout import Dropout
@@ -23,8 +23,8 @@ class BlockState:
     """What a block remembers of the frames before a chunk.
 
     Attributes:
-        key: Rotated attention keys ``(B, H, L, d)``.
-        value: Attention values ``(B, H, L, d)``.
+        key: Rotated attention keys ``(B, H, L, d_k)``.
+        value: Attention values ``(B, H, L, d_v)``.
         conv: Inputs of the depthwise kernel ``(B, reach, C)``; reach = 0 without convolution.
     """
 
@@ -49,10 +49,10 @@ class FeedForward(nn.Module):
         self.linear_out = MaskedLinear(units, size)
         self.dropout = Dropout(dropout_rate)
 
-    def units(self) -> Units:
+    def units(self) -> tuple[Units, ...]:
         """Hidden units: a row of the first matrix, a column of the second."""
         parts = (UnitPart("linear_in", "output"), UnitPart("linear_out", "input"))
-        return Units("linear_units", self.linear_in.out_features, parts)
+        return (Units("linear_units", self.linear_in.out_features, parts),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., D)`` to ``(..., D)``."""
@@ -100,7 +100,7 @@ class TransformerBlock(EncoderBlock):
         linear_units: Inner size of the feed-forward module.
         dropout_rate: Dropout of each module's output and of the feed-forward units.
         attention_dropout_rate: Dropout of the attention weights.
-        head_size: Size of a head; by default D / heads.
+        head_size: Sizes of a head; by default D / heads.
     """
 
     reach = 0
@@ -112,7 +112,7 @@ class TransformerBlock(EncoderBlock):
         linear_units: int,
         dropout_rate: float,
         attention_dropout_rate: float,
-        head_size: int | None = None,
+        head_size: HeadSizes | None = None,
     ) -> None:
         super().__init__()
         self.norm_attention = SubnetLayerNorm(size)
@@ -130,11 +130,14 @@ class TransformerBlock(EncoderBlock):
             like: A tensor of the device and type wanted.
 
         Returns:
-            Keys and values ``(B, H, L, d)``, convolution input ``(B, reach, C)``.
+            Keys ``(B, H, L, d_k)``, values ``(B, H, L, d_v)``, convolution input
+            ``(B, reach, C)``.
         """
         attention = self.attention
-        past = like.new_zeros(batch_size, attention.heads, left_context, attention.head_size)
-        return BlockState(past, past, like.new_zeros(batch_size, self.reach, self.channels))
+        shape = (batch_size, attention.heads, left_context)
+        key = like.new_zeros(*shape, attention.key_size)
+        value = like.new_zeros(*shape, attention.value_size)
+        return BlockState(key, value, like.new_zeros(batch_size, self.reach, self.channels))
 
     @property
     def channels(self) -> int:
@@ -177,7 +180,7 @@ class ConformerBlock(TransformerBlock):
         dropout_rate: Dropout of each module's output and of the feed-forward units.
         attention_dropout_rate: Dropout of the attention weights.
         cnn_module_kernel: Width of the depthwise kernel in frames, odd.
-        head_size: Size of a head; by default D / heads.
+        head_size: Sizes of a head; by default D / heads.
         macaron_units: Inner size of the first feed-forward module; by default as the second's.
         channels: Channels of the depthwise kernel; by default D.
     """
@@ -190,7 +193,7 @@ class ConformerBlock(TransformerBlock):
         dropout_rate: float,
         attention_dropout_rate: float,
         cnn_module_kernel: int,
-        head_size: int | None = None,
+        head_size: HeadSizes | None = None,
         macaron_units: int | None = None,
         channels: int | None = None,
     ) -> None:

@@ -46,7 +46,7 @@ class ChunkConvolution(nn.Module):
         """Channels C, also after some were cut off."""
         return self.pointwise_out.in_features
 
-    def units(self) -> Units:
+    def units(self) -> tuple[Units, ...]:
         """Channels: two rows of the gated projection, a kernel, its norm, a column behind it."""
         parts = (
             UnitPart("pointwise_in", "output", copies=2),
@@ -54,7 +54,7 @@ class ChunkConvolution(nn.Module):
             UnitPart("norm", "output"),
             UnitPart("pointwise_out", "input"),
         )
-        return Units("convolution_channels", self.channels, parts)
+        return (Units("convolution_channels", self.channels, parts),)
 
     def forward(self, x: Tensor, layout: ChunkLayout, past: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve chunks.

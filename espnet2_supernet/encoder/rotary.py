@@ -13,19 +13,24 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def rotary_tables(positions: Tensor, heads: int, dim: int) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    positions: Tensor, heads: int, dim: int, pairs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute the angles of some positions.
 
     Args:
         positions: Whole numbers of any shape.
         heads: H.
         dim: Size d of a head, even.
+        pairs: Which of its d / 2 pairs there are, int64 ``(d_k / 2,)``; all when None, d_k = d.
 
     Returns:
-        Cosines, and sines with the sign that :func:`rotate` needs, ``(*positions.shape, H * d)``
+        Cosines, and sines with the sign that :func:`rotate` needs, ``(*positions.shape, H * d_k)``
         in float32.
     """
     steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float64)
+    if pairs is not None:
+        steps = steps[pairs]
     angles = positions[..., None].double() * 10000.0 ** -(steps / dim)
     cos, sin = angles.cos().float(), angles.sin().float()
     return (

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from espnet2_supernet.encoder.attention import HeadSizes
 from espnet2_supernet.encoder.block import TransformerBlock
 from espnet2_supernet.errors import ConfigError
 
@@ -58,6 +59,29 @@ def block_sizes(num_blocks: int, **values: PerBlock) -> list[tuple[int, ...]]:
     return list(zip(*sizes, strict=True))
 
 
+def head_sizes(
+    num_blocks: int, size: int | None, key: PerBlock | None, value: PerBlock | None
+) -> list[HeadSizes]:
+    """Give every block the sizes of its heads.
+
+    Args:
+        num_blocks: Number of blocks.
+        size: ``attention_head_size`` of ``encoder_conf``, or None for the default.
+        key: ``attention_key_size``, likewise.
+        value: ``attention_value_size``, likewise.
+
+    Raises:
+        ConfigError: If a list has another length, or a size is no whole number from 1.
+    """
+    keys: list[int | None] = [None] * num_blocks
+    values: list[int | None] = [None] * num_blocks
+    if key is not None:
+        keys = [*per_block(key, num_blocks, "attention_key_size")]
+    if value is not None:
+        values = [*per_block(value, num_blocks, "attention_value_size")]
+    return [HeadSizes(size, *each) for each in zip(keys, values, strict=True)]
+
+
 def encoder_sizes(encoder: nn.Module) -> dict[str, Any]:
     """Read the sizes that the blocks of an encoder really have.
 
@@ -70,6 +94,8 @@ def encoder_sizes(encoder: nn.Module) -> dict[str, Any]:
     some = _blocks(encoder)
     sizes = {
         "attention_heads": [block.attention.heads for block in some],
+        "attention_key_size": [block.attention.key_size for block in some],
+        "attention_value_size": [block.attention.value_size for block in some],
         "linear_units": [block.feed_forward.linear_in.out_features for block in some],
     }
     if hasattr(some[0], "convolution"):
@@ -95,6 +121,7 @@ def check_equal_blocks(encoder: Any, what: str) -> None:
     sizes["attention_width"] = [b.attention.linear_v.out_features for b in _blocks(encoder)]
     wanted = {
         "attention_width": size,
+        "attention_key_size": sizes["attention_head_size"],
         "convolution_channels": size,
         "macaron_linear_units": sizes["linear_units"],
     }
@@ -102,8 +129,29 @@ def check_equal_blocks(encoder: Any, what: str) -> None:
         values = value if isinstance(value, list) else [value]
         if len(set(values)) > 1 or values[0] != wanted.get(key, values[0]):
             raise ConfigError(
-                f"{what}: blocks of unlike sizes are not supported there (encoder_conf.{key}: "
-                f"{_short(values)}, output_size {size})"
+                f"{what}: blocks of unlike sizes, or narrower inside than outside, are not "
+                f"supported there (encoder_conf.{key}: {_short(values)}, output_size {size})"
+            )
+
+
+def check_whole_heads(encoder: Any, what: str) -> None:
+    """Refuse an encoder that dimensions were cut out of the heads of.
+
+    Args:
+        encoder: A supernet encoder.
+        what: What cannot be made of it, for the message.
+
+    Raises:
+        ConfigError: Naming the size that is not that of a whole head.
+    """
+    sizes = encoder_sizes(encoder)
+    whole = sizes["attention_head_size"]
+    for key in ("attention_key_size", "attention_value_size"):
+        if sizes[key] != whole:
+            raise ConfigError(
+                f"{what}: heads without some of their dimensions are not supported there "
+                f"(encoder_conf.{key}: {sizes[key]}, attention_head_size {whole}); prune "
+                "attention_heads instead"
             )
 
 

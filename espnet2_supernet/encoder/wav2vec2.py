@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from espnet2_supernet.encoder.attention import ChunkAttention
+from espnet2_supernet.encoder.attention import ChunkAttention, HeadSizes
 from espnet2_supernet.encoder.block import BlockState, EncoderBlock, FeedForward, TransformerBlock
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.positions import ConvolutionalPositions
-from espnet2_supernet.encoder.sizes import PerBlock, block_sizes
+from espnet2_supernet.encoder.sizes import PerBlock, block_sizes, head_sizes
 
 
 class Wav2Vec2Block(TransformerBlock):
@@ -23,7 +23,7 @@ class Wav2Vec2Block(TransformerBlock):
         dropout_rate: Dropout of each module's output.
         attention_dropout_rate: Dropout of the attention weights.
         activation_dropout_rate: Dropout of the feed-forward units.
-        head_size: Size of a head; by default D / heads.
+        head_size: Sizes of a head; by default D / heads.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class Wav2Vec2Block(TransformerBlock):
         dropout_rate: float,
         attention_dropout_rate: float,
         activation_dropout_rate: float,
-        head_size: int | None = None,
+        head_size: HeadSizes | None = None,
     ) -> None:
-        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate, head_size)
+        whole = HeadSizes(head_size.size) if head_size is not None else None
+        super().__init__(size, heads, linear_units, dropout_rate, attention_dropout_rate, whole)
         self.attention = ChunkAttention(size, heads, attention_dropout_rate, False, head_size)
         self.feed_forward = FeedForward(size, linear_units, activation_dropout_rate, F.gelu)
 
@@ -76,6 +77,8 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         activation_dropout_rate: Dropout of the feed-forward units.
         input_dropout_rate: Dropout of the projected features (fairseq's ``dropout_input``).
         attention_head_size: Size of a head, even; by default output_size / heads.
+        attention_key_size: What is left of it for queries and keys in each block; by default all.
+        attention_value_size: Likewise for values.
         layerdrop: Probability of leaving a block out of a training step.
 
     Raises:
@@ -100,6 +103,8 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
         activation_dropout_rate: float = 0.0,
         input_dropout_rate: float = 0.1,
         attention_head_size: int | None = None,
+        attention_key_size: PerBlock | None = None,
+        attention_value_size: PerBlock | None = None,
         layerdrop: float = 0.0,
     ) -> None:
         kind = Wav2Vec2Block if layer_norm_first else Wav2Vec2PostNormBlock
@@ -110,8 +115,10 @@ class SupernetWav2Vec2Encoder(SupernetEncoder):
             )
         ]
         sizes = block_sizes(num_blocks, attention_heads=attention_heads, linear_units=linear_units)
+        each = head_sizes(num_blocks, attention_head_size, attention_key_size, attention_value_size)
         blocks += [
-            kind(output_size, heads, units, *rates, attention_head_size) for heads, units in sizes
+            kind(output_size, heads, units, *rates, head)
+            for (heads, units), head in zip(sizes, each, strict=True)
         ]
         subsampled = ("none", 0, input_dropout_rate)
         super().__init__(input_size, output_size, blocks, *subsampled, layer_norm_first, layerdrop)

@@ -107,9 +107,19 @@ class Growth(nn.Module):
         weight = layer.weight
         first = self.get_buffer(_key(key)) if self.growth == "initial" else torch.zeros_like(weight)
         weight.copy_(torch.where(grown, first, weight))
-        for value in optimizer.state[weight].values() if optimizer is not None else ():
-            if torch.is_tensor(value) and value.shape == weight.shape:
-                value.masked_fill_(grown, 0)
+        _forget(optimizer, weight, grown)
+        if self.growth == "zero" and name in layer.bias_masks and layer.bias is not None:
+            layer.bias.masked_fill_(grown[:, 0], 0)
+            _forget(optimizer, layer.bias, grown[:, 0])
+
+
+def _forget(
+    optimizer: torch.optim.Optimizer | None, parameter: torch.Tensor, where: torch.Tensor
+) -> None:
+    """Set the moments of some entries of a parameter to zero, in place."""
+    for value in optimizer.state[parameter].values() if optimizer is not None else ():
+        if torch.is_tensor(value) and value.shape == parameter.shape:
+            value.masked_fill_(where, 0)
 
 
 def swap_groups(

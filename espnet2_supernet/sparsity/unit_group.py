@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,25 +19,27 @@ from espnet2_supernet.sparsity.units import UnitPart, Units, cut
 class UnitGroup:
     """The units that one module declares, bound to the modules they lie in.
 
-    A mask is written into every part that carries masks. The parts of axis ``input`` decide what
-    the network computes: where they are zero, nobody reads the unit. So the first matrices of a
-    unit may go on computing it (see :meth:`add_mask`).
+    A mask is written into every part that carries masks. The parts that read decide what the
+    network computes: where they are zero, the unit has no effect. So the first matrices of a unit
+    may go on computing it (see :meth:`add_mask`).
 
     Args:
         name: Path of the declaring module in the network.
         module: That module.
+        units: What it declares.
 
     Attributes:
-        name: Path of the declaring module.
+        name: Path of the declaring module, and the kind if it declares several.
         kind: Kind of its units.
         count: Number U of units.
         min_kept: Units that pruning leaves in any case.
     """
 
-    def __init__(self, name: str, module: Any) -> None:
-        units: Units = module.units()
-        self.name, self.kind, self.count = name, units.kind, units.count
-        self.min_kept = 1
+    def __init__(self, name: str, module: Any, units: Units) -> None:
+        several = len(module.units()) > 1
+        self.name = f"{name}.{units.kind}".lstrip(".") if several else name
+        self.kind, self.count, self.min_kept = units.kind, units.count, 1
+        self._path, self._module = name, module
         self._parts: list[tuple[UnitPart, nn.Module]] = [
             (part, module.get_submodule(part.module)) for part in units.parts
         ]
@@ -47,7 +48,7 @@ class UnitGroup:
     def layers(self) -> dict[str, MaskedLinear]:
         """The prunable matrices, by path in the network."""
         return {
-            f"{self.name}.{part.module}" if self.name else part.module: module
+            f"{self._path}.{part.module}" if self._path else part.module: module
             for part, module in self._parts
             if isinstance(module, MaskedLinear)
         }
@@ -62,8 +63,10 @@ class UnitGroup:
         for part, module in self._parts:
             if isinstance(module, MaskedLinear):
                 module.add_mask(name, Structured(part.axis, part.size))
-                if part.axis == "output":
+                if not part.decides:
                     module.unread_masks.add(name)
+                elif part.axis == "output":
+                    module.bias_masks.add(name)
             elif hasattr(module, "add_mask"):
                 module.add_mask(name)  # type: ignore[operator]
 
@@ -100,7 +103,8 @@ class UnitGroup:
     def kept(self, name: str) -> torch.Tensor:
         """Kept units of a mask, bool (U,)."""
         part, layer = self._reader()
-        return part.sum_units(layer.mask(name)[0].long()) > 0
+        mask = layer.mask(name)
+        return part.sum_units((mask[0] if part.axis == "input" else mask[:, 0]).long()) > 0
 
     def keep(self, name: str, keep: torch.Tensor) -> None:
         """Write a mask, in place: DistributedDataParallel and the optimiser hold its tensors."""
@@ -125,21 +129,25 @@ class UnitGroup:
             if values is None:
                 layer.gates.pop(name, None)
             else:
-                layer.gates[name] = part.expand(values).to(layer.weight).requires_grad_()
+                gate = part.expand(values).to(layer.weight)
+                layer.gates[name] = _along(part, gate).clone().requires_grad_()
 
     def gate_gradient(self, name: str) -> torch.Tensor:
         """Gradient of the gates (U,) that the minibatches since :meth:`set_gate` have left."""
         total = torch.zeros(self.count, device=self._reader()[1].weight.device)
         for part, layer in self._readers():
             grad = layer.gates[name].grad
-            total += 0.0 if grad is None else part.sum_units(grad)
+            total += 0.0 if grad is None else part.sum_units(grad.flatten())
         return total
 
     @torch.no_grad()
     def scale_readers(self, values: torch.Tensor) -> None:
         """Multiply the weights that read the units by factors (U,)."""
         for part, layer in self._readers():
-            layer.weight.mul_(part.expand(values).to(layer.weight))
+            factors = part.expand(values).to(layer.weight)
+            layer.weight.mul_(_along(part, factors))
+            if part.axis == "output" and layer.bias is not None:
+                layer.bias.mul_(factors)
 
     def check(self, name: str, final: bool = False) -> None:
         """Refuse a mask whose parts contradict each other, or that keeps too few units.
@@ -174,49 +182,19 @@ class UnitGroup:
         for part, module in self._parts:
             cut(module, part.axis, part.expand(keep))
         self.count = int(keep.sum())
+        if hasattr(self._module, "units_cut"):
+            self._module.units_cut(self.kind, keep)
 
     def _matrices(self) -> list[tuple[UnitPart, MaskedLinear]]:
         return [(part, m) for part, m in self._parts if isinstance(m, MaskedLinear)]
 
     def _readers(self) -> list[tuple[UnitPart, MaskedLinear]]:
-        return [(part, layer) for part, layer in self._matrices() if part.axis == "input"]
+        return [(part, layer) for part, layer in self._matrices() if part.decides]
 
     def _reader(self) -> tuple[UnitPart, MaskedLinear]:
         return self._readers()[0]
 
 
-def find_units(root: nn.Module) -> dict[str, UnitGroup]:
-    """Find every declaration of units in a network, by the path of the declaring module."""
-    return {
-        name: UnitGroup(name, module)
-        for name, module in root.named_modules()
-        if callable(getattr(type(module), "units", None))
-    }
-
-
-def select_units(groups: Mapping[str, UnitGroup], kinds: Mapping[str, int]) -> list[UnitGroup]:
-    """Choose the groups of some kinds.
-
-    Args:
-        groups: Some of the result of :func:`find_units`; their ``min_kept`` is set.
-        kinds: Kind to the number of units that every group keeps in any case.
-
-    Raises:
-        ConfigError: If the network has no units of a kind, or fewer than are to be kept.
-    """
-    for kind, least in kinds.items():
-        there = [group for group in groups.values() if group.kind == kind]
-        if not there:
-            known = sorted({group.kind for group in groups.values()})
-            raise ConfigError(
-                f"pattern structured: the network has no {kind}; it has: "
-                f"{', '.join(known) or 'no units'}"
-            )
-        for group in there:
-            if group.count < least:
-                raise ConfigError(
-                    f"pattern structured: {group.name} has {group.count} {kind}, "
-                    f"min_kept is {least}"
-                )
-            group.min_kept = least
-    return [group for group in groups.values() if group.kind in kinds]
+def _along(part: UnitPart, entries: torch.Tensor) -> torch.Tensor:
+    """Entries of the axis of a part, in a shape that multiplies a weight (out, in)."""
+    return entries[:, None] if part.axis == "output" else entries

@@ -2,7 +2,9 @@
 
 A hidden unit of two linear layers is a row of the first and a column of the second. Both go
 together: without the column nobody reads the row. A network says where its units are by a method
-``units()`` of the module that holds them; everything else is done here and in ``unit_group``.
+``units()`` of the module that holds them, which returns :class:`Units` of one or several kinds;
+everything else is done here and in ``unit_group``. A module that remembers sizes of its own has a
+method ``units_cut(kind, keep)``, too: it is told which units (U,) were kept.
 """
 
 from __future__ import annotations
@@ -24,12 +26,20 @@ class UnitPart:
             (columns of a weight: the part that reads the units).
         size: Consecutive entries of one unit, such as the size of an attention head.
         copies: How often the units are listed along the axis; 2 for a gated linear unit.
+        reads: Whether zeros here leave the unit without effect. Columns always read; rows may, if
+            what they make is multiplied by what the other parts make.
     """
 
     module: str
     axis: str
     size: int = 1
     copies: int = 1
+    reads: bool = False
+
+    @property
+    def decides(self) -> bool:
+        """Whether the network computes without the unit where this part is zero."""
+        return self.reads or self.axis == "input"
 
     def expand(self, keep: torch.Tensor) -> torch.Tensor:
         """Turn kept units, bool (U,), into kept entries of the axis, bool (copies * U * size,).
@@ -52,7 +62,7 @@ class Units:
     Attributes:
         kind: Name of the kind.
         count: Number U of units.
-        parts: Where they lie; at least one part has axis ``input``.
+        parts: Where they lie; at least one of them reads.
     """
 
     kind: str

@@ -10,7 +10,7 @@ from torch import nn
 
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
-from espnet2_supernet.sparsity.unit_group import find_units
+from espnet2_supernet.sparsity.unit_selection import find_units
 from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 from espnet2_supernet.supernet.subnet import Subnet
@@ -61,4 +61,7 @@ def extract_subnet(
 def _bake(layer: MaskedLinear, mask_name: str | None) -> None:
     layer.active_mask = mask_name if mask_name in layer.patterns else None
     layer.weight.copy_(layer.effective_weight())
+    bias = layer.effective_bias()
+    if bias is not None:
+        layer.bias.copy_(bias)
     layer.remove_masks()

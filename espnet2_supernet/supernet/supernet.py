@@ -14,7 +14,8 @@ from espnet2_supernet.sparsity.pattern import CoupledUnits
 from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.spec import MaskSpec
-from espnet2_supernet.sparsity.unit_group import UnitGroup, find_units, select_units
+from espnet2_supernet.sparsity.unit_group import UnitGroup
+from espnet2_supernet.sparsity.unit_selection import find_units, select_units
 from espnet2_supernet.supernet.activation import activated
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.depth import LayerStack, check_depths, left_out

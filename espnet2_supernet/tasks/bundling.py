@@ -13,7 +13,7 @@ from espnet2.asr_transducer.decoder.rnn_decoder import RNNDecoder
 from espnet2_supernet import __version__
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
-from espnet2_supernet.encoder.sizes import encoder_sizes
+from espnet2_supernet.encoder.sizes import check_whole_heads, encoder_sizes
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
@@ -154,6 +154,7 @@ def _features(model: Any) -> Features:
 def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
     encoder = model.supernet.extract(name)  # without the units and layers that it does not have
     kind, sizes = KINDS[type(encoder)], encoder_sizes(encoder)
+    check_whole_heads(encoder, "bundle")
     conformer = kind == "conformer"
     return EncoderDescription(
         kind=kind,

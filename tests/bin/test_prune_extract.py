@@ -4,7 +4,7 @@ import pytest
 import torch
 import yaml
 
-from espnet2_supernet.bin import prune_extract
+from espnet2_supernet.bin import bundle, prune_extract
 from espnet2_supernet.errors import CheckpointError, ConfigError, DataError
 from espnet2_supernet.tasks import extraction
 from espnet2_supernet.tasks.asr import SupernetASRTask
@@ -69,6 +69,26 @@ def test_a_structured_row_gets_smaller_and_espnet_loads_it(trained, tmp_path, mo
         prune_extract.main(
             command(trained, out, "server", "--sparsity", "0.8", "--pattern", pattern)
         )
+
+
+def test_dimensions_of_heads_are_cut_out_and_bundles_say_why_they_cannot(trained, tmp_path):
+    pattern = "{structured: {kinds: [key_dimensions, value_dimensions]}}"
+    out = tmp_path / "small"
+    prune_extract.main(command(trained, out, "server", "--sparsity", "0.5", "--pattern", pattern))
+    summary = json.loads((out / "extract.json").read_text())
+    before = json.loads((trained / "subnets.json").read_text())["server"]
+    assert summary["max_abs_diff"] <= 1e-5
+    assert summary["nonzero"] == summary["parameters"] < before["parameters"]
+    conf = yaml.safe_load((out / "config.yaml").read_text())["encoder_conf"]
+    assert conf["attention_heads"] == 2 and conf["attention_head_size"] == 8
+    assert conf["attention_key_size"] == conf["attention_value_size"] == 4
+    states = torch.load(out / "model.pth", weights_only=True)
+    assert states["encoder.blocks.0.attention.rotary_pairs"].shape == (2,)
+    prune_extract.main(command(trained, tmp_path / "device", "device"))
+    model = ["--asr_model_file", str(tmp_path / "device" / "model.pth"), "--subnet", "device"]
+    more = ["--output_dir", str(tmp_path / "x"), "--sparsity", "0.5", "--pattern", pattern]
+    with pytest.raises(ConfigError, match=r"bundle: heads without some .*attention_key_size: 4"):
+        bundle.main([*model, *more])
 
 
 def test_a_difference_is_an_error_and_nothing_is_written(trained, tmp_path, monkeypatch):

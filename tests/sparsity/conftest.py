@@ -8,7 +8,7 @@ from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.schedule_spec import parse_schedule
 from espnet2_supernet.sparsity.spec import MaskSpec
-from espnet2_supernet.sparsity.unit_group import find_units, select_units
+from espnet2_supernet.sparsity.unit_selection import find_units, select_units
 from espnet2_supernet.sparsity.units import UnitPart, Units
 
 
@@ -23,7 +23,7 @@ class Hidden(nn.Module):
 
     def units(self):
         parts = (UnitPart("up", "output", self.size), UnitPart("down", "input", self.size))
-        return Units(self.kind, self.down.in_features // self.size, parts)
+        return (Units(self.kind, self.down.in_features // self.size, parts),)
 
     def forward(self, x):
         return x + self.down(torch.tanh(self.up(x)))

@@ -9,7 +9,7 @@ from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.schedule_spec import parse_schedule
 from espnet2_supernet.sparsity.spec import MaskSpec
-from espnet2_supernet.sparsity.unit_group import find_units, select_units
+from espnet2_supernet.sparsity.unit_selection import find_units, select_units
 
 
 def build(hidden, schedule=None, kinds=None, ranking="layer", sparsity=0.5):
