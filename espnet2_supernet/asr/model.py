@@ -53,8 +53,8 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         ctc_weight: Between 0 (RNN-T only) and 1 (CTC only).
         transducer: See :func:`build_transducer`; needed when ``ctc_weight < 1``.
         max_lattice_cells: Bound on the logits that the RNN-T loss holds at once, in numbers.
-        detector: Sizes of SALAD's detector, ``{channels: 64, kernel_size: 5}``, when a subnet drops
-            frames by it.
+        detector: Sizes of SALAD's detector, ``{channels: 64, kernel_size: 9, num_layers: 2}``,
+            when a subnet drops frames by it.
 
     Raises:
         ConfigError: If the parts do not fit each other.

@@ -1,11 +1,12 @@
 """Chooses the threshold of SALAD's detector on a validation set, and tells how good it is.
 
     python -m espnet2_supernet.bin.salad_threshold --salad_model_file exp/salad/valid.loss.ave.pth \
-        --wav_scp dump/raw/dev/wav.scp --labels exp/labels/dev/labels.scp --recall 0.98 \
+        --wav_scp dump/raw/dev/wav.scp --labels exp/labels/dev/labels.scp --keep_ratio 0.6 \
         --output_dir exp/salad
 
 Writes detector.pth, with which a recogniser starts (asr_train --init_param), and detector.json:
-recall, precision and keep ratio against the teacher's runs, there and at other thresholds.
+recall, precision, runs found and keep ratio against the teacher's runs, there and at other
+thresholds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from espnet2_supernet.data.audio import AudioRules, read_audio
 from espnet2_supernet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from espnet2_supernet.damon.threshold import ScoredFrames
+
+TARGETS = ("recall", "run_recall", "keep_ratio")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,16 +38,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--wav_scp", type=Path, required=True, help="validation utterances")
     parser.add_argument("--labels", type=Path, required=True, help="their labels.scp")
     parser.add_argument("--recall", type=fraction, help="salient frames kept at least, e.g. 0.98")
+    parser.add_argument("--run_recall", type=fraction, help="instead: runs found at least")
     parser.add_argument("--keep_ratio", type=fraction, help="instead: frames kept at most")
     parser.add_argument("--output_dir", type=Path, required=True)
     return parser
 
 
-def score(args: Namespace, model: Any) -> tuple[Tensor, Tensor]:
+def score(args: Namespace, model: Any, blank_id: int) -> ScoredFrames:
     """Score all utterances; the first frame of each is kept in any case.
-
-    Returns:
-        Log-odds ``(N,)`` and targets ``(N,)`` of all frames.
 
     Raises:
         DataError: If an utterance has no labels, or not as many as frames.
@@ -52,8 +53,11 @@ def score(args: Namespace, model: Any) -> tuple[Tensor, Tensor]:
     import kaldiio
     import torch
 
+    from espnet2_supernet.damon.labels import salient
+    from espnet2_supernet.damon.threshold import ScoredFrames
+
     labels = kaldiio.load_scp(str(args.labels))
-    rules, found, wanted = AudioRules(fs=model.front.frontend.fs), [], []
+    rules, parts, num_runs = AudioRules(fs=model.front.frontend.fs), [], 0
     for key, path in read_utterances(args.wav_scp).items():
         if key not in labels:
             raise DataError(f"{args.labels}: no labels of utterance '{key}'")
@@ -61,11 +65,13 @@ def score(args: Namespace, model: Any) -> tuple[Tensor, Tensor]:
         told = torch.from_numpy(labels[key].copy()).long()[None]
         lengths = [torch.tensor([x.size(1)]) for x in (speech, told)]
         with torch.no_grad():
-            scores, targets, valid = model.scores(speech, lengths[0], told, lengths[1], [key])
+            scores, targets, _ = model.scores(speech, lengths[0], told, lengths[1], [key])
         scores[:, 0] = torch.inf
-        found.append(scores[valid])
-        wanted.append(targets[valid])
-    return torch.cat(found), torch.cat(wanted)
+        runs = torch.from_numpy(salient(labels[key])).cumsum(0) - 1
+        for row in range(len(scores)):  # kinds of features that subnets may see
+            parts.append((scores[row], targets[row], runs + num_runs, told[0] == blank_id))
+            num_runs += int(runs[-1]) + 1
+    return ScoredFrames(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def run(args: Namespace) -> dict[str, Any]:
@@ -74,8 +80,9 @@ def run(args: Namespace) -> dict[str, Any]:
     Raises:
         SupernetError: If the input cannot be used.
     """
-    if (args.recall is None) == (args.keep_ratio is None):
-        raise ConfigError("give --recall or --keep_ratio, one of them")
+    target = {name: getattr(args, name) for name in TARGETS}
+    if sum(value is not None for value in target.values()) != 1:
+        raise ConfigError("give --recall, --run_recall or --keep_ratio, one of them")
     from espnet2_supernet.damon.labels import check_tokens, read_info
     from espnet2_supernet.damon.threshold import choose_threshold, report
     from espnet2_supernet.data.files import atomic_path
@@ -87,10 +94,10 @@ def run(args: Namespace) -> dict[str, Any]:
     info, _ = read_info(args.labels)
     tokens = read_config(None, options.asr_model_file)[1]["token_list"]
     check_tokens(info, tokens, options.asr_model_file)
-    scores, targets = score(args, model.eval())
-    threshold = choose_threshold(scores, targets, args.recall, args.keep_ratio)
+    frames = score(args, model.eval(), info.blank_id)
+    threshold = choose_threshold(frames, **target)
     told: dict[str, Any] = {"model": str(args.salad_model_file), "labels": str(args.labels)}
-    told |= report(scores, targets, threshold)
+    told |= report(frames, threshold)
     model.detector.threshold.fill_(told["threshold"])
     states = {f"detector.{key}": value for key, value in model.detector.state_dict().items()}
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -111,10 +118,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """
     args = get_parser().parse_args(cmd)
     told = run(args)
+    chance = told["by_chance"]
     print(
         f"{args.output_dir / 'detector.pth'}: threshold {told['threshold']:.4f}, recall "
         f"{told['recall']:.4f}, precision {told['precision']:.4f}, keeps {told['keep_ratio']:.3f} "
-        f"of {told['frames']} frames; the teacher's runs are {told['teacher_keep_ratio']:.3f}"
+        f"of {told['frames']} frames; the teacher's runs are {told['teacher_keep_ratio']:.3f}. "
+        f"Runs found {told['run_recall']:.4f}, of tokens {told['token_run_recall']:.4f}; by "
+        f"chance {chance['run_recall']:.3f} and {chance['token_run_recall']:.3f}"
     )
 
 

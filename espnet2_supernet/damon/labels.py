@@ -84,7 +84,7 @@ class LabelStatistics:
 
     def __init__(self, blank_id: int) -> None:
         self.blank_id = blank_id
-        self.utterances = self.frames = self.runs = 0
+        self.utterances = self.frames = self.runs = self.single_runs = 0
         self.blank_frames = self.blank_runs = self.blank_utterances = 0
         self.kept = dict.fromkeys(FIRST_N, 0)
 
@@ -94,6 +94,7 @@ class LabelStatistics:
         self.utterances += 1
         self.frames += len(labels)
         self.runs += int(starts.sum())
+        self.single_runs += int((starts & np.append(starts[1:], True)).sum())
         self.blank_frames += int(blank.sum())
         self.blank_runs += int((starts & blank).sum())
         self.blank_utterances += int(blank.all())
@@ -107,6 +108,7 @@ class LabelStatistics:
             "utterances": self.utterances,
             "frames": self.frames,
             "runs": self.runs,
+            "runs_of_one_frame": self.single_runs,
             "frames_per_run": round(self.frames / runs, 4),
             "blank_frames": self.blank_frames,
             "blank_frame_ratio": round(self.blank_frames / frames, 4),

@@ -220,7 +220,7 @@ def make_rules(
                 f"supernet_conf.subnets.{name}.tokens.positions: this encoder takes positions from "
                 "a convolution over the frames kept; write positions: compacted"
             )
-    check_keys(detector or {}, ("channels", "kernel_size"), "model_conf.detector")
+    check_keys(detector or {}, ("channels", "kernel_size", "num_layers"), "model_conf.detector")
     made = None
     if any(spec.kind == "salad" for spec in specs.values()):
         made = SaladDetector(size, **(detector or {})).requires_grad_(False)

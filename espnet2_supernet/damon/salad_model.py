@@ -72,6 +72,7 @@ class SaladModel(AbsESPnetModel):
         front: The recogniser that will drop frames, up to its first block.
         channels: See :class:`SaladDetector`.
         kernel_size: See :class:`SaladDetector`.
+        num_layers: See :class:`SaladDetector`.
         first_n: How many frames of each run are salient.
         positive_weight: Weight of a salient frame; that of another one is 1.
 
@@ -83,7 +84,8 @@ class SaladModel(AbsESPnetModel):
         self,
         front: FrozenFront,
         channels: int = 64,
-        kernel_size: int = 5,
+        kernel_size: int = 9,
+        num_layers: int = 2,
         first_n: int = 1,
         positive_weight: float = 4.0,
     ) -> None:
@@ -93,7 +95,8 @@ class SaladModel(AbsESPnetModel):
         if isinstance(first_n, bool) or not isinstance(first_n, int) or first_n < 1:
             raise ConfigError(f"model_conf.first_n: a whole number from 1, got {first_n!r}")
         self.front = front
-        self.detector = SaladDetector(front.encoder.output_size(), channels, kernel_size)
+        size = front.encoder.output_size()
+        self.detector = SaladDetector(size, channels, kernel_size, num_layers)
         self.first_n, self.positive_weight = first_n, float(positive_weight)
 
     def collect_feats(

@@ -1,7 +1,15 @@
-"""The detector's threshold: recall first, or a keep ratio, on a validation set."""
+"""The detector's threshold: recall first, or a keep ratio, on a validation set.
+
+Two recalls are told apart. ``recall`` counts salient frames that are kept: the frames that start
+the teacher's runs. ``run_recall`` counts runs of which any frame is kept: a CTC path collapses a
+run, so that it does not matter which (our definition). Long runs are easy to find, so the same is
+told of the runs of tokens alone, without blanks, and of frames kept by chance.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,78 +20,141 @@ from espnet2_supernet.errors import ConfigError, DataError
 CURVE = tuple(i / 20 for i in range(1, 20))  # probabilities of the reported curve
 
 
+@dataclass(frozen=True)
+class ScoredFrames:
+    """The frames of a validation set, all utterances in a row.
+
+    Attributes:
+        scores: Log-odds of being salient ``(N,)``.
+        targets: Which frames are salient ``(N,)``, boolean.
+        runs: Number of the run that a frame belongs to ``(N,)``, from 0; every number occurs.
+        blank: Which frames the teacher calls blank ``(N,)``, boolean.
+    """
+
+    scores: Tensor
+    targets: Tensor
+    runs: Tensor
+    blank: Tensor
+
+    @cached_property
+    def best(self) -> Tensor:
+        """Largest score of each run ``(R,)``: a threshold up to it keeps a frame of the run."""
+        lowest = self.scores.new_full((int(self.runs.max()) + 1,), -torch.inf)
+        return lowest.scatter_reduce(0, self.runs, self.scores, "amax")
+
+    @cached_property
+    def of_tokens(self) -> Tensor:
+        """Which runs are of a token, not of blanks ``(R,)``."""
+        found = torch.zeros(len(self.best), dtype=torch.bool)
+        return found.scatter(0, self.runs, ~self.blank)
+
+
 def choose_threshold(
-    scores: Tensor, targets: Tensor, recall: float | None = None, keep_ratio: float | None = None
+    frames: ScoredFrames,
+    recall: float | None = None,
+    keep_ratio: float | None = None,
+    run_recall: float | None = None,
 ) -> float:
     """Choose the largest threshold with so much recall, or the least that keeps so few frames.
 
     It lies halfway between two scores, far from where rounding could change a decision.
 
     Args:
-        scores: Log-odds ``(N,)``.
-        targets: Which frames are salient ``(N,)``.
+        frames: The validation set.
         recall: Salient frames kept, at least.
         keep_ratio: Instead, frames kept, at most.
+        run_recall: Instead, runs with a frame kept, at least.
 
     Returns:
         Log-odds.
 
     Raises:
-        ConfigError: If not exactly one of the two is given, inside (0, 1].
+        ConfigError: If not exactly one of them is given, inside (0, 1].
         DataError: If there is no salient frame.
 
     Example:
-        >>> scores = torch.tensor([3.0, 2.0, 1.0, 0.0])
-        >>> choose_threshold(scores, torch.tensor([True, False, True, False]), recall=0.5)
+        >>> frames = ScoredFrames(
+        ...     torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([True, False, True, False]),
+        ...     runs=torch.tensor([0, 0, 1, 1]), blank=torch.zeros(4).bool())
+        >>> choose_threshold(frames, recall=0.5)
         2.5
-        >>> choose_threshold(scores, torch.ones(4).bool(), keep_ratio=0.5)
-        1.5
+        >>> choose_threshold(frames, keep_ratio=0.75)
+        0.5
     """
-    given = [value for value in (recall, keep_ratio) if value is not None]
+    given = [value for value in (recall, keep_ratio, run_recall) if value is not None]
     if len(given) != 1 or not 0 < given[0] <= 1:
-        raise ConfigError(f"give a recall or a keep ratio, above 0 and at most 1; got {given}")
-    if not targets.any():
+        raise ConfigError(
+            "give a recall, a run recall or a keep ratio, above 0 and at most 1; got "
+            f"{given or 'none'}"
+        )
+    if not frames.targets.any():
         raise DataError("there is no salient frame to choose a threshold by")
-    ranked = scores.double().sort(descending=True).values
-    if recall is not None:
-        salient = scores[targets].double().sort(descending=True).values
-        lowest = salient[max(0, int(torch.tensor(recall * len(salient) - 1e-6).ceil()) - 1)]
+    ranked = frames.scores.double().sort(descending=True).values
+    if keep_ratio is not None:
+        lowest = ranked[max(0, int(keep_ratio * len(ranked) + 1e-6) - 1)]
     else:
-        lowest = ranked[max(0, int(given[0] * len(ranked) + 1e-6) - 1)]
+        wanted = frames.best if recall is None else frames.scores[frames.targets]
+        wanted = wanted.double().sort(descending=True).values
+        lowest = wanted[max(0, int(torch.tensor(given[0] * len(wanted) - 1e-6).ceil()) - 1)]
     below = ranked[ranked < lowest]
     return float((lowest + below[0]) / 2 if len(below) else lowest - 1.0)
 
 
-def measures(scores: Tensor, targets: Tensor, threshold: float) -> dict[str, float]:
-    """Compare the frames kept with the salient ones.
+def measures(frames: ScoredFrames, threshold: float) -> dict[str, float]:
+    """Compare the frames kept with the teacher's runs.
 
     Args:
-        scores: Log-odds ``(N,)``.
-        targets: Which frames are salient ``(N,)``.
+        frames: The validation set.
         threshold: Log-odds from which a frame is kept.
 
     Returns:
-        ``recall``, ``precision``, ``keep_ratio``.
+        ``recall`` and ``precision`` of salient frames; ``run_recall``, and
+        ``token_run_recall`` of the runs that are not of blanks; ``keep_ratio``.
     """
-    kept = scores >= threshold
-    hits = float((kept & targets).sum())
+    kept, found = frames.scores >= threshold, frames.best >= threshold
+    hits = float((kept & frames.targets).sum())
     return {
-        "recall": hits / max(1, int(targets.sum())),
+        "recall": hits / max(1, int(frames.targets.sum())),
         "precision": hits / max(1, int(kept.sum())),
+        "run_recall": float(found.double().mean()),
+        "token_run_recall": float((found & frames.of_tokens).sum())
+        / max(1, int(frames.of_tokens.sum())),
         "keep_ratio": float(kept.double().mean()),
     }
 
 
-def report(scores: Tensor, targets: Tensor, threshold: float) -> dict[str, Any]:
+def chance(frames: ScoredFrames, keep_ratio: float) -> dict[str, float]:
+    """Expect of frames kept by chance what :func:`measures` says of runs.
+
+    Args:
+        frames: The validation set.
+        keep_ratio: Probability of each frame to be kept, r; a run of n frames is then found with
+            probability 1 - (1 - r)^n.
+
+    Returns:
+        ``run_recall`` and ``token_run_recall``.
+    """
+    found = 1 - (1 - keep_ratio) ** frames.runs.bincount().double()
+    tokens = found[frames.of_tokens]
+    return {
+        "run_recall": float(found.mean()),
+        "token_run_recall": float(tokens.sum()) / max(1, len(tokens)),
+    }
+
+
+def report(frames: ScoredFrames, threshold: float) -> dict[str, Any]:
     """Return the measures at the threshold and at others, and those of the teacher's runs."""
     curve = [
-        {"threshold": p, **measures(scores, targets, float(torch.logit(torch.tensor(p))))}
-        for p in CURVE
+        {"threshold": p, **measures(frames, float(torch.logit(torch.tensor(p))))} for p in CURVE
     ]
+    at_threshold = measures(frames, threshold)
     return {
         "threshold": float(torch.tensor(threshold).sigmoid()),
-        **measures(scores, targets, threshold),
-        "frames": len(scores),
-        "teacher_keep_ratio": float(targets.double().mean()),
+        **at_threshold,
+        "by_chance": chance(frames, at_threshold["keep_ratio"]),
+        "frames": len(frames.scores),
+        "runs": len(frames.best),
+        "token_runs": int(frames.of_tokens.sum()),
+        "teacher_keep_ratio": float(frames.targets.double().mean()),
         "curve": curve,
     }

@@ -48,7 +48,7 @@ class SaladTask(UntranscribedTask):
             "--model_conf",
             action=NestedDictAction,
             default={},
-            help="channels, kernel_size, first_n, positive_weight",
+            help="channels, kernel_size, num_layers, first_n, positive_weight",
         )
         parser.set_defaults(num_att_plot=0)
 

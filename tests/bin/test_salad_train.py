@@ -119,11 +119,15 @@ def test_a_killed_training_resumes_as_if_it_had_not_been(detector, tiny_corpus, 
 def test_the_threshold_reaches_its_recall(detector, labels, tiny_corpus, tmp_path):
     told = choose(detector, labels, tiny_corpus, tmp_path / "a", "--recall", "0.9")
     assert told["recall"] >= 0.9 and len(told["curve"]) == 19
+    found = choose(detector, labels, tiny_corpus, tmp_path / "r", "--run_recall", "0.9")
+    assert found["run_recall"] >= 0.9 and found["keep_ratio"] <= told["keep_ratio"]
+    runs = round(told["teacher_keep_ratio"] * told["frames"])
+    assert found["token_runs"] <= found["runs"] == runs
     bounded = choose(detector, labels, tiny_corpus, tmp_path / "b", "--keep_ratio", "0.5")
     assert bounded["keep_ratio"] <= 0.5 + 3 / told["frames"]  # first frames are kept
     states = torch.load(tmp_path / "a" / "detector.pth", weights_only=True)
     assert float(states["detector.threshold"]) == pytest.approx(told["threshold"])
-    with pytest.raises(ConfigError, match="--recall or --keep_ratio"):
+    with pytest.raises(ConfigError, match="--recall, --run_recall or --keep_ratio"):
         choose(detector, labels, tiny_corpus, tmp_path / "c")
 
 
@@ -196,6 +200,7 @@ def test_a_subnet_without_salad_is_extracted_without_the_detector(
         ({"asr_model_file": "none.pth"}, CheckpointError, "none.pth: no such file"),
         ({"model_conf": {"channel": 8}}, ConfigError, "unknown key 'channel'; did you mean"),
         ({"model_conf": {"channels": 0}}, ConfigError, "channels is a whole number from 1"),
+        ({"model_conf": {"num_layers": 0}}, ConfigError, "num_layers is a whole number from 1"),
         ({"model_conf": {"first_n": 0}}, ConfigError, "first_n: a whole number from 1"),
         ({"model_conf": {"positive_weight": 0}}, ConfigError, "positive_weight: above 0"),
         ({"best_model_criterion": [["valid", "recal", "max"]]}, ConfigError, "mean 'recall'"),
@@ -252,4 +257,4 @@ def test_statistics_are_collected(tiny_corpus, labels, tmp_path):
         *[train(tiny_corpus, labels, tmp_path / "exp", max_epoch=1) / n
           for n in ("config.yaml", "1epoch.pth")]
     )  # fmt: skip
-    assert model.detector.depthwise.kernel_size == (3,)
+    assert [c.kernel_size for c in model.detector.convolutions] == [(3,), (3,)]

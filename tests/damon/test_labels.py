@@ -68,6 +68,7 @@ def test_written_labels_come_back(tmp_path):
     info, statistics = read_info(tmp_path / "labels.scp")
     assert info == INFO and statistics == told
     assert (told["utterances"], told["frames"], told["runs"]) == (3, 9, 5)
+    assert told["runs_of_one_frame"] == 2
     assert (told["blank_frames"], told["blank_runs"], told["all_blank_utterances"]) == (4, 3, 1)
     assert told["keep_ratio"] == {"1": 0.5556, "2": 0.8889, "3": 1.0}
     assert told["frames_per_run"] == 1.8 and told["blank_frame_ratio"] == 0.4444

@@ -32,11 +32,11 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     assert "--collect_stats true" in stats and f"--asr_model_file {teacher}" in detector
     assert "/train/labels.scp,labels,kaldi_ark" in detector and "/dev/labels.scp" in detector
     (threshold,) = commands.of("salad_threshold")
-    assert "--recall 0.98" in threshold and f"{recipe}/dump/raw/dev/wav.scp" in threshold
+    assert "--keep_ratio 0.6" in threshold and f"{recipe}/dump/raw/dev/wav.scp" in threshold
 
     teacher_run, *tuned = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     assert "--init_param" not in teacher_run and len(tuned) == 3
-    found = exp / "detector_train/detector_recall0.98/detector.pth"
+    found = exp / "detector_train/detector_keep_ratio0.6/detector.pth"
     assert f"--init_param {teacher} {found}" in tuned[0]
     assert "--supernet_conf subnets.device.tokens.kind=salad" in tuned[0]
     assert "--supernet_conf subnets.server.tokens.factor=3" in tuned[1]
@@ -46,7 +46,7 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     report, joint = commands.of("report")[-2:]
     assert f"--expdir {recipe}/exp/asr_train_raw_en_char {exp}/asr_train_tokens_salad" in joint
     assert joint.endswith("RESULTS_ALL.md") and report.endswith("exp/RESULTS.md")
-    for name in ("salad_detector_recall0.98", "downsample_factor_3", "none"):
+    for name in ("salad_detector_keep_ratio0.6", "downsample_factor_3", "none"):
         assert f"{exp}/asr_train_tokens_{name}" in report
     assert "the table" in done.stdout
 
@@ -108,13 +108,13 @@ def test_methods_with_dropped_frames(damon, egs):
     done, commands = damon("--stage", "7", *both, "--latency_args", "--num_utts 7 --repeats 2")
     assert done.returncode == 0, done.stderr
     pruned, dropping, small = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
-    found = exp / "detector_train/detector_recall0.98/detector.pth"
+    found = exp / "detector_train/detector_keep_ratio0.6/detector.pth"
     dense = exp / "dense_asr_train_raw_en_char_server/model.pth"
     assert f"--init_param {dense} {found} --supernet_conf subnets.device.mask" in dropping
     assert "--supernet_conf subnets.device.tokens.positions=compacted" in dropping
     assert "--supernet_conf subnets.server.tokens.kind=salad" in dropping
     assert ".tokens." not in pruned and "--init_param" not in small, "small learns from scratch"
-    name = "asr_train_omp_sparsity0.5_tokens_salad_detector_recall0.98_positions_compacted"
+    name = "asr_train_omp_sparsity0.5_tokens_salad_detector_keep_ratio0.6_positions_compacted"
     assert f"--output_dir {exp / name} " in dropping and f"--config {exp}/conf/omp.yaml" in dropping
     assert "small: not with salad" in done.stdout
     for one in commands.of("report")[-2:]:

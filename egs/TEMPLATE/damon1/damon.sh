@@ -5,7 +5,7 @@
 #   1      teacher: data and the dense recogniser, by the supernet recipe
 #   2      SALAD labels: the teacher's frame labels, with statistics of their runs
 #   3      SALAD detector: training on the labels
-#   4      SALAD threshold: chosen on the validation set for recall, or for a keep ratio
+#   4      SALAD threshold: chosen on the validation set for a keep ratio, or for a recall
 #   5      SALAD fine-tuning: from the teacher, with frames dropped by each rule of --tokens
 #   6      evaluation: extract, decode, score and time each of them; one table
 #   7      SAFARI pruning: from the dense teacher, by each method of --pruning
@@ -44,7 +44,7 @@ valid_set=""              # its validation set
 salad_train_dir=""               # folder with wav.scp to learn from, with or without text; default: the training set
 salad_config=conf/detector.yaml  # configuration of the detector
 salad_args=""                    # options of salad_train that win over the configuration
-salad_target="--recall 0.98"     # what the threshold is chosen for; or "--keep_ratio 0.5"
+salad_target="--keep_ratio 0.6"  # what the threshold is chosen for; or "--recall 0.98", "--run_recall 0.98"
 # Fine-tuning with dropping
 asr_config=conf/train.yaml       # configuration, its table without tokens
 asr_args=""                      # options of asr_train that win over the configuration
