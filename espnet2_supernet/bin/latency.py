@@ -6,7 +6,8 @@
 
 Every utterance goes through all rows in turns, in one process on one core, as if it arrived piece
 by piece; see espnet2_supernet.measure. Writes latency.json, which espnet2_supernet.bin.report puts
-into RESULTS.md.
+into RESULTS.md. Times of several experiments can be compared when one command measured them all:
+--models exp/asr_a/extracted_device exp/asr_b/extracted_device.
 """
 
 from __future__ import annotations
@@ -23,24 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.bin._decode_settings import versions
-from espnet2_supernet.bin._options import PrintConfig, command_parser, read_yaml
+from espnet2_supernet.bin._latency_rows import STREAMING_KINDS, row_specs
+from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.bin._utterances import read_utterances
 from espnet2_supernet.data.audio import AudioRules, read_audio
-from espnet2_supernet.errors import ConfigError, DataError, check_keys
+from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.latency import LATENCY_FILE
 from espnet2_supernet.report.trn import read_key_file
-from espnet2_supernet.runtime.search.options import SearchOptions
 
 if TYPE_CHECKING:
     from espnet2_supernet.measure.emission import AlignedToken
-    from espnet2_supernet.measure.rows import RowSpec
     from espnet2_supernet.measure.run import Utterance
-
-# Full context cannot stream; int8 rows stand beside the streaming fp32 row.
-STREAMING_KINDS = ("torch_fp32", "torch_int8", "openvino_int8")
-FULL_KINDS = ("torch_fp32",)
-CALIBRATION = 8  # utterances that give static quantisation its ranges
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,7 +43,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser = command_parser("latency", __doc__, as_written=True)
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
-        "--models", type=Path, nargs="+", required=True, help="folders that prune_extract wrote"
+        "--models",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders that prune_extract wrote, of one experiment or of several",
     )
     parser.add_argument("--bundles", type=Path, nargs="*", default=[], help="bundles of a device")
     parser.add_argument("--wav_scp", type=Path, required=True, help="utterances to recognise")
@@ -74,60 +73,6 @@ def get_parser() -> argparse.ArgumentParser:
         "--memory_utts", type=int, default=3, help="utterances for peak memory; 0: leave it out"
     )
     return parser
-
-
-def search_options(args: Namespace) -> dict[str, Any]:
-    """Return the settings of the search, those that a bundle knows, too.
-
-    Raises:
-        ConfigError: If the file cannot be read or has another key.
-    """
-    found: dict[str, Any] = {}
-    if args.inference_config is not None:
-        found = read_yaml(args.inference_config) or {}
-        check_keys(found, SearchOptions.__dataclass_fields__, f"{args.inference_config}")
-    given = {name: getattr(args, name) for name in ("search", "beam_size", "use")}
-    return {**found, **{name: value for name, value in given.items() if value is not None}}
-
-
-def row_specs(args: Namespace) -> list[RowSpec]:
-    """Return the rows that the options ask for.
-
-    Raises:
-        ConfigError: If a folder holds no model.
-    """
-    from espnet2_supernet.measure.rows import RowSpec
-    from espnet2_supernet.supernet.context import parse_contexts
-    from espnet2_supernet.tasks.loading import read_config
-
-    search = search_options(args)
-    calibration = [str(p) for p in list(read_utterances(args.wav_scp).values())[:CALIBRATION]]
-    extra: dict[str, Any] = {"cache": str(args.output_dir / "openvino"), "calibration": calibration}
-    specs = []
-    for folder in args.models:
-        _, config = read_config(folder / "config.yaml", None)
-        [row] = _table(config, folder).values()
-        is_full = parse_contexts(row.get("context", "full"))[0].is_full
-        contexts: list[dict[str, Any]] = [{}]
-        if not is_full and args.chunk_sizes:
-            contexts = [{"context": {"chunk_size": size}, "allow_untrained": True}
-                        for size in args.chunk_sizes]  # fmt: skip
-        for kind in args.rows:
-            if not is_full or kind in FULL_KINDS:
-                options = [{**search, **one} for one in contexts]
-                specs += [RowSpec(kind, str(folder), one, **extra) for one in options]
-    return specs + [RowSpec("runtime", str(folder), search) for folder in args.bundles]
-
-
-def _table(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the one-row table of an extracted model."""
-    table = (config.get("supernet_conf") or {}).get("subnets") or {}
-    if len(table) != 1:
-        raise ConfigError(
-            f"{folder}: a model of one subnet is expected, found {len(table)}; run "
-            "espnet2_supernet.bin.prune_extract first"
-        )
-    return table
 
 
 def read_all(args: Namespace, fs: int) -> list[Utterance]:
@@ -185,7 +130,10 @@ def measure_all(args: Namespace, core: int | None) -> dict[str, Any]:
     rows, missing = load_rows(row_specs(args))
     if not rows:
         raise ConfigError("--rows: none of them can be measured here")
-    utterances = read_all(args, rows[0][1].info.fs)
+    rates = {engine.info.fs for _, engine in rows}
+    if len(rates) > 1:
+        raise ConfigError(f"--models: of several sampling rates: {sorted(rates)}")
+    utterances = read_all(args, rates.pop())
     aligned = align_all(rows, utterances) if args.text else []
     if args.text and not aligned:
         reason = "no full-context model with a CTC head among --models"

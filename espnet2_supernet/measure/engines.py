@@ -5,6 +5,7 @@ Nothing here needs torch, so that the memory of a row without torch can be measu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,4 +111,8 @@ class Engine(Protocol):
 
     def text(self, tokens: list[int]) -> str:
         """Return the text of token ids."""
+        ...
+
+    def keep_ratio(self, waveforms: Sequence[np.ndarray]) -> float | None:
+        """Fraction of the encoder frames of waveforms ``(N,)`` that it computes; None: all."""
         ...

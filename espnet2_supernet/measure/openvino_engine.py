@@ -42,7 +42,7 @@ def openvino_engine(spec: RowSpec) -> Engine:
     _check_packages()
     speech2text = load_extracted(spec)
     name = label(spec, speech2text.subnet)
-    path = Path(spec.cache) / f"{name.replace(' ', '_')}.onnx"
+    path = Path(spec.cache) / f"{name.replace(' ', '_').replace('/', '_')}.onnx"
     if path.is_file() and path.stat().st_mtime < (Path(spec.folder) / "model.pth").stat().st_mtime:
         path.unlink()
     waves = [soundfile.read(file, dtype="float32")[0] for file in spec.calibration]

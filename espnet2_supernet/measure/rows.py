@@ -25,6 +25,8 @@ class RowSpec:
         options: Arguments of ``Speech2Text`` about context and search; of a bundle, about search.
         cache: Folder for files that the row makes once.
         calibration: Audio files from which static quantisation takes its ranges.
+        experiment: Folder that the row belongs to, as ``latency.json`` names it.
+        prefix: Begins the label, where rows of several experiments stand side by side.
     """
 
     kind: str
@@ -32,6 +34,8 @@ class RowSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     cache: str = ""
     calibration: Sequence[str] = ()
+    experiment: str = ""
+    prefix: str = ""
 
 
 def build(spec: RowSpec) -> Engine:
@@ -56,7 +60,7 @@ def label(spec: RowSpec, subnet: str) -> str:
     """
     context = spec.options.get("context")
     chunk = f" chunk {context['chunk_size']}" if isinstance(context, Mapping) else ""
-    return f"{subnet} {spec.kind}{chunk}"
+    return f"{spec.prefix}{subnet} {spec.kind}{chunk}"
 
 
 def load_extracted(spec: RowSpec) -> Any:

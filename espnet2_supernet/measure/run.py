@@ -26,7 +26,7 @@ from espnet2_supernet.measure.memory import peak_memory
 from espnet2_supernet.measure.rows import NotMeasured, RowSpec, build
 
 FORMAT = 1
-_SAME_DECODE = ("subnet", "context", "search", "beam_size", "use")
+_SAME_DECODE = ("experiment", "subnet", "context", "search", "beam_size", "use")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def load_rows(specs: Sequence[RowSpec]) -> tuple[list[tuple[RowSpec, Engine]], l
         try:
             loaded.append((spec, build(spec)))
         except NotMeasured as error:
-            name = f"{Path(spec.folder).name} {spec.kind}"
-            missing.append({"label": name, "not_measured": str(error)})
+            name = f"{spec.prefix}{Path(spec.folder).name} {spec.kind}"
+            about = {"label": name, "experiment": spec.experiment}
+            missing.append({**about, "not_measured": str(error)})
     return loaded, missing
 
 
@@ -161,7 +162,9 @@ def _row(
 ) -> dict[str, Any]:
     """Return everything about one row."""
     info = engine.info
-    row = {**summary.describe(info), **summary.speed(passes, info.is_full)}
+    row = {"experiment": spec.experiment, **summary.describe(info)}
+    row |= summary.speed(passes, info.is_full)
+    row["keep_ratio"] = engine.keep_ratio([one.samples for one in utterances])
     texts = [one.text for one in utterances if one.text is not None]
     if len(texts) == len(utterances):
         row["accuracy"] = summary.accuracy(engine, passes[0], texts)

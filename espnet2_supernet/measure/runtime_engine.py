@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ class RuntimeEngine:
         decoder = self.recognizer.decoder
         return decoder.text(decoder.tokens(tokens)) or ""
 
+    def keep_ratio(self, waveforms: Sequence[np.ndarray]) -> float | None:
+        """None: a bundle drops no frames."""
+        return None
+
 
 def runtime_engine(spec: RowSpec) -> RuntimeEngine:
     """Load a bundle.
@@ -50,7 +55,7 @@ def runtime_engine(spec: RowSpec) -> RuntimeEngine:
     about, features = recognizer.description, recognizer.description.features
     chunk = recognizer.encoder.chunk_size
     info = EngineInfo(
-        f"{about.source.subnet} runtime {about.precision} chunk {chunk}",
+        f"{spec.prefix}{about.source.subnet} runtime {about.precision} chunk {chunk}",
         about.source.subnet,
         "runtime",
         about.precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,20 @@ class TorchEngine:
         """Return the text of token ids."""
         decoder = self.speech2text.decoder
         return decoder.text(decoder.tokens(tokens)) or ""
+
+    @torch.no_grad()
+    def keep_ratio(self, waveforms: Sequence[np.ndarray]) -> float | None:
+        """Fraction of the encoder frames of waveforms ``(N,)`` that it computes; None: all."""
+        one, model = self.speech2text, self.speech2text.asr_model
+        kept = total = 0
+        for wave in (w for w in waveforms if w.size and one.subnet in model.rules):
+            speech, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+            feats, lengths = model.extract_features(speech, lengths, not self.info.is_full)
+            frames, lengths = model.encoder.subsampled(feats, lengths)
+            keep = model.choose_frames(one.subnet, frames, feats, lengths)
+            kept += 0 if keep is None else int(keep.sum())
+            total += int(lengths.sum())
+        return kept / total if total else None
 
 
 def torch_engine(
@@ -168,8 +183,9 @@ class _WholeUtterance:
         stage = self._clock.stage
         feats, lengths = stage("features", model.extract_features, speech[None], lengths)
         args = (feats, lengths, one.subnet, one.context)
-        encoded, _ = stage("encoder", model.encode_features, *args)
-        [self._found, *_] = stage("decoder", one.search_frames, encoded[0])
+        encoded, _, times = stage("encoder", model.encode_with_times, *args)
+        places = None if times is None else times[0].tolist()
+        [self._found, *_] = stage("decoder", one.search_frames, encoded[0], places)
 
     def tokens(self) -> list[int]:
         return list(self._found.tokens)

@@ -1,8 +1,11 @@
 """The command of stage 13 on a tiny model: structure, not speed."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet2_supernet.bin import latency, prune_extract
 from espnet2_supernet.errors import ConfigError, DataError
@@ -82,3 +85,24 @@ def test_bad_input(models, tiny_corpus, trained, tmp_path):
     with pytest.raises(DataError, match="'valid0' .*is missing"):
         measure(models[1:], tiny_corpus, tmp_path, "--text", tmp_path / "text")
     assert not (tmp_path / "latency.json").exists()
+
+
+def test_experiments_side_by_side(models, tiny_corpus, tmp_path):
+    other = tmp_path / "asr_dropping" / "device"
+    shutil.copytree(models[1], other)
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["supernet_conf"]["subnets"]["device"]["tokens"] = {"kind": "downsample", "factor": 2}
+    config["model_conf"].pop("supernet_conf", None)
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    options = ("--repeats", 1, "--num_utts", 2, "--memory_utts", 0, "--rows", "torch_fp32")
+    out = tmp_path / "latency"
+    dense, dropping = measure([models[1], str(other)], tiny_corpus, out, *options)["rows"]
+    assert dense["label"] == f"{Path(models[1]).parent.name}/device torch_fp32"
+    assert dropping["label"] == "asr_dropping/device torch_fp32"
+    assert (out / dropping["experiment"]).resolve() == other.parent
+    assert dense["keep_ratio"] is None and 0.5 <= dropping["keep_ratio"] < 0.6
+    assert dense["differing_from_torch_fp32"] == dropping["differing_from_torch_fp32"] == 0
+    config["token_list"] = config["token_list"][::-1]
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match="other token lists; measure them apart"):
+        measure([models[1], str(other)], tiny_corpus, out, *options)

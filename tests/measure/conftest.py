@@ -22,6 +22,9 @@ class FakeEngine:
     def text(self, tokens):
         return " ".join(map(str, tokens))
 
+    def keep_ratio(self, waveforms):
+        return None
+
 
 class FakeStream:
     def __init__(self, engine):
