@@ -2,6 +2,7 @@
 
 Reads ``<expdir>/decode_*/<set>/score_{wer,cer}/`` (made by ``espnet2_supernet.bin.score``),
 ``decode.yaml`` of the decodes, ``<expdir>/subnets.json`` and ``<expdir>/latency/latency.json``.
+Several experiments get one table that compares them, and Pareto plots.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from pathlib import Path
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.bin._options import PrintConfig, command_parser
 from espnet2_supernet.bin.score import add_bootstrap_arguments, command_line
+from espnet2_supernet.report.comparison import ComparedRow, compared_rows
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.pairs import compare
+from espnet2_supernet.report.pareto_plot import AXES, plot_pareto
 from espnet2_supernet.report.plots import plot_wer, plot_wer_against_nonzero
+from espnet2_supernet.report.reference import Reference, choose_pairs, find_reference
 from espnet2_supernet.report.results import Decode, collect
 from espnet2_supernet.report.significance import Bootstrap
-from espnet2_supernet.report.speed import SpeedReport, read_speed
+from espnet2_supernet.report.speed import SpeedReport, read_latency, read_speed
 from espnet2_supernet.report.speed_plots import plot_wer_against_bytes, plot_wer_against_factor
 from espnet2_supernet.report.table import Report, render, set_names, subnet_table
+
+ALL_PAIRS = 6  # rows of which every pair is tested: 15 tests
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,18 +42,49 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plots", choices=("true", "false"), default="true", help="draw images/ beside --out"
     )
+    parser.add_argument(
+        "--latency", type=Path, help="latency.json of several experiments, measured in turns"
+    )
+    parser.add_argument(
+        "--reference",
+        help="EXPDIR[:SUBNET] that speed and size are compared with; without a subnet the row of "
+        "the same latency there; default: the first experiment",
+    )
+    parser.add_argument(
+        "--against", nargs="+", default=[], metavar="EXPDIR[:SUBNET]",
+        help="pair every row with these in the paired tests; default: all pairs, the reference "
+        f"alone for more than {ALL_PAIRS} rows",
+    )  # fmt: skip
     add_bootstrap_arguments(parser)
     return parser
 
 
+def chosen_pairs(
+    args: argparse.Namespace, decodes: Sequence[Decode], reference: Reference
+) -> list[tuple[Decode, Decode]] | None:
+    """Return the pairs of rows to test; None for all.
+
+    Raises:
+        ConfigError: If --against names no row.
+    """
+    named = [find_reference(text, decodes, "--against") for text in args.against]
+    if not named and args.reference is None and len(decodes) <= ALL_PAIRS:
+        return None
+    return choose_pairs(decodes, named or [reference])
+
+
 def draw_plots(
-    decodes: Sequence[Decode], speed: Sequence[SpeedReport], out: Path
+    decodes: Sequence[Decode],
+    speed: Sequence[SpeedReport],
+    compared: Sequence[ComparedRow],
+    out: Path,
 ) -> dict[str, str]:
     """Draw the plots beside RESULTS.md and find those of the training.
 
     Args:
         decodes: The rows.
         speed: What stage 13 measured, by experiment.
+        compared: The rows beside a reference.
         out: Path of RESULTS.md.
 
     Returns:
@@ -57,10 +94,16 @@ def draw_plots(
         DataError: If a plot cannot be written.
     """
     images = out.parent / "images"
+    if out.stem != "RESULTS":  # pages of one folder have their own plots
+        images /= out.stem
     found = {"WER with 95 % intervals": images / "wer_by_subnet.png"}
     plot_wer(decodes, found["WER with 95 % intervals"])
     if plot_wer_against_nonzero(decodes, images / "wer_vs_nonzero.png"):
         found["WER against non-zero parameters"] = images / "wer_vs_nonzero.png"
+    for name, axis in ((name, axis) for name in set_names(decodes) for axis in AXES):
+        path = images / f"pareto_{axis}_{name}.png"
+        if compared and plot_pareto(compared, name, axis, path):
+            found[f"{name}: WER against {AXES[axis]}"] = path
     for one in speed:
         name = one.expdir.name
         for title, short, plot in (
@@ -90,11 +133,19 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(arguments)
     out = args.out or args.expdir[0] / "RESULTS.md"
     method = Bootstrap(args.bootstrap_unit, args.bootstrap_resamples, args.seed)
-    decodes = collect(args.expdir)
-    pairs = compare(decodes, set_names(decodes), method)
-    speed = [found for one in args.expdir if (found := read_speed(one)) is not None]
-    images = draw_plots(decodes, speed, out) if args.plots == "true" else {}
-    report = Report(decodes, pairs, method, command_line("report", arguments), images, speed)
+    joint = read_latency(args.latency) if args.latency else None
+    decodes = collect(args.expdir, joint)
+    first = args.reference or str(decodes[0].expdir)
+    reference = find_reference(first, decodes, "--reference")
+    chosen = chosen_pairs(args, decodes, reference)
+    pairs = compare(decodes, set_names(decodes), method, chosen)
+    speed = [joint] if joint is not None else []
+    own = [one for one in args.expdir if joint is None or joint.of(one) is None]
+    speed += [found for one in own if (found := read_speed(one)) is not None]
+    compared = compared_rows(decodes, reference) if len(args.expdir) > 1 else []
+    images = draw_plots(decodes, speed, compared, out) if args.plots == "true" else {}
+    command = command_line("report", arguments)
+    report = Report(decodes, pairs, method, command, images, speed, compared)
     write_atomic(out, render(report))
     print("\n".join(subnet_table(decodes)))
     print(f"wrote {out}")

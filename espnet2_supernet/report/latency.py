@@ -32,6 +32,12 @@ class MeasuredLatency:
         real_time_factor: CPU time over audio time, or None.
         cpu: Name of the processor, empty if unknown.
         threads: Threads used, or None.
+        encoder_factor: The encoder's part of the real-time factor, or None.
+        keep_ratio: Fraction of the encoder frames that are computed, where some are dropped.
+        bytes_on_disk: Size of the model file, or None.
+        runtime_factor: Real-time factor of the float32 bundle in the runtime, or None.
+        runtime_bytes: Size of that bundle, or None.
+        run: Folder of the measuring; times of two runs are not quite comparable.
     """
 
     delay_median_ms: float | None = None
@@ -39,6 +45,12 @@ class MeasuredLatency:
     real_time_factor: float | None = None
     cpu: str = ""
     threads: int | None = None
+    encoder_factor: float | None = None
+    keep_ratio: float | None = None
+    bytes_on_disk: float | None = None
+    runtime_factor: float | None = None
+    runtime_bytes: float | None = None
+    run: str = ""
 
     @property
     def delay_text(self) -> str:

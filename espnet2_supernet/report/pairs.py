@@ -1,4 +1,4 @@
-"""Paired tests of WER between all decodes that were scored on the same set."""
+"""Paired tests of WER between decodes that were scored on the same set."""
 
 from __future__ import annotations
 
@@ -29,13 +29,19 @@ class Pair:
     test: PairedTest | None
 
 
-def compare(decodes: Sequence[Decode], sets: Sequence[str], method: Bootstrap) -> list[Pair]:
-    """Test every pair of decodes on every test set that both have.
+def compare(
+    decodes: Sequence[Decode],
+    sets: Sequence[str],
+    method: Bootstrap,
+    chosen: Sequence[tuple[Decode, Decode]] | None = None,
+) -> list[Pair]:
+    """Test pairs of decodes on every test set that both have.
 
     Args:
         decodes: The rows of the table.
         sets: Names of the test sets.
         method: How to resample.
+        chosen: The pairs; default: all of them.
 
     Returns:
         The tests, by set, then in the order of the rows.
@@ -45,7 +51,7 @@ def compare(decodes: Sequence[Decode], sets: Sequence[str], method: Bootstrap) -
     """
     pairs = []
     for name in sets:
-        for first, second in combinations(decodes, 2):
+        for first, second in combinations(decodes, 2) if chosen is None else chosen:
             score_a, score_b = first.wer(name), second.wer(name)
             if score_a is None or score_b is None:
                 continue

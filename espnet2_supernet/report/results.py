@@ -100,11 +100,12 @@ class Decode:
         return scored.score if scored else None
 
 
-def collect(expdirs: Sequence[Path]) -> list[Decode]:
+def collect(expdirs: Sequence[Path], joint: SpeedReport | None = None) -> list[Decode]:
     """Collect the scored decodes of experiments.
 
     Args:
         expdirs: Experiment folders with ``decode_*/<set>/score_*/summary.json``.
+        joint: Speed measured of several of them together.
 
     Returns:
         One entry per ``decode_*`` folder; within an experiment in the order of its subnets,
@@ -117,7 +118,7 @@ def collect(expdirs: Sequence[Path]) -> list[Decode]:
     for expdir in expdirs:
         if not expdir.is_dir():
             raise DataError(f"{expdir}: no such experiment folder")
-        sizes, speed = read_sizes(expdir / "subnets.json"), read_speed(expdir)
+        sizes, speed = read_sizes(expdir / "subnets.json"), read_speed(expdir, joint)
         folders = sorted(path for path in expdir.glob("decode_*") if path.is_dir())
         found = [_read_decode(folder, sizes, speed, len(expdirs) > 1) for folder in folders]
         decodes += sorted(

@@ -154,6 +154,28 @@ def paired_bootstrap(
     return PairedTest(difference, interval, p_value)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for their number, by Holm's step-down method (Scand. J. Statist. 6, 1979).
+
+    Args:
+        p_values: Of all tests of a family.
+
+    Returns:
+        Corrected values in the same order: a test rejected at 0.05 is one of a family in which any
+        false rejection has a probability of at most 0.05.
+
+    Example:
+        >>> holm([0.25, 0.0625, 0.125])
+        [0.25, 0.1875, 0.25]
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
 def choose_unit(unit: str, speakers: Sequence[str]) -> str:
     """Turn ``auto`` into what is drawn.
 

@@ -20,6 +20,12 @@ def damon(recipe, egs, run_fake):
     return run_damon
 
 
+def tables(commands) -> tuple[str, str]:
+    """The tables of several experiments: of stage 6 or 8, and of stage 9."""
+    report, joint = (one for one in commands.of("report") if "/damon1/exp/RESULTS" in one)
+    return report, joint
+
+
 def test_from_the_teacher_to_the_table(damon, recipe, egs):
     done, commands = damon("--tokens", "salad downsample:factor=3 none")
     assert done.returncode == 0, done.stderr
@@ -43,9 +49,9 @@ def test_from_the_teacher_to_the_table(damon, recipe, egs):
     assert str(found) not in tuned[1] + tuned[2] and "tokens.kind=none" in tuned[2]
     for one in tuned:
         assert f"--config {egs}/an4/damon1/conf/train.yaml" in one
-    report, joint = commands.of("report")[-2:]
+    report, joint = tables(commands)
     assert f"--expdir {recipe}/exp/asr_train_raw_en_char {exp}/asr_train_tokens_salad" in joint
-    assert joint.endswith("RESULTS_ALL.md") and report.endswith("exp/RESULTS.md")
+    assert "RESULTS_ALL.md --against" in joint and report.endswith("exp/RESULTS.md")
     for name in ("salad_detector_keep_ratio0.6", "downsample_factor_3", "none"):
         assert f"{exp}/asr_train_tokens_{name}" in report
     assert "the table" in done.stdout
@@ -94,9 +100,9 @@ def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
     }
     config = yaml.safe_load((exp / "conf/small.yaml").read_text())
     assert config["encoder_conf"] == {"linear_units": 288} and "freeze_param" not in config
-    report, joint = commands.of("report")[-2:]
-    for one in (report, joint):
-        assert f"{exp}/asr_train_safari_sparsity0.4" in one
+    for one in tables(commands):
+        assert f"{exp}/asr_train_safari_sparsity0.4" in one and "_tokens_" not in one
+    assert f"not trained, left out: {exp}/asr_train_tokens_none" in done.stdout
     done, _ = damon("--stage", "7", "--pruning", "magic")
     assert done.returncode == 1 and "no conf/pruning/magic.yaml; there are:" in done.stderr
 
@@ -105,7 +111,8 @@ def test_methods_with_dropped_frames(damon, egs):
     exp = egs / "an4/damon1/exp"
     assert damon("--stop_stage", "4")[0].returncode == 0
     both = ("--pruning", "omp small", "--pruning_tokens", "none salad:positions=compacted")
-    done, commands = damon("--stage", "7", *both, "--latency_args", "--num_utts 7 --repeats 2")
+    speed = ("--latency_args", "--num_utts 7 --repeats 2")
+    done, commands = damon("--stage", "7", *both, *speed, "--against", "asr_train_omp_sparsity0.5")
     assert done.returncode == 0, done.stderr
     pruned, dropping, small = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     found = exp / "detector_train/detector_keep_ratio0.6/detector.pth"
@@ -117,10 +124,17 @@ def test_methods_with_dropped_frames(damon, egs):
     name = "asr_train_omp_sparsity0.5_tokens_salad_detector_keep_ratio0.6_positions_compacted"
     assert f"--output_dir {exp / name} " in dropping and f"--config {exp}/conf/omp.yaml" in dropping
     assert "small: not with salad" in done.stdout
-    for one in commands.of("report")[-2:]:
+    for one in tables(commands):
         assert name in one, "in the tables of stages 8 and 9"
-    for one in commands.of("latency"):
-        assert "--num_utts 7 --repeats 2" in one
+    teacher = "exp/asr_train_raw_en_char"
+    measured = commands.of("latency")[-1]
+    assert "--num_utts 7 --repeats 2" in measured and f"--output_dir {exp}/latency" in measured
+    for one in (f"{exp}/{name}/extracted_device", f"{teacher}/extracted_server"):
+        assert one in measured, "in turns"
+    assert len(commands.of("latency")) == 1, "all of them in one process"
+    table = commands.of("report")[-1]
+    assert f"--latency {exp}/latency/latency.json" in table
+    assert table.endswith(f"{teacher} {exp}/asr_train_omp_sparsity0.5")
 
 
 def test_methods_need_the_detector_of_their_rule(damon):

@@ -71,13 +71,15 @@ def test_every_baseline_is_trained_decoded_and_in_the_table(light):
     done, commands = light("--stage", "6", "--stop_stage", "8", *options)
     assert done.returncode == 0, done.stderr
     models = 1 + 1 + 2 + 4 * 2 + 2
-    assert len(commands.of("latency")) == models
+    (measured,) = commands.of("latency")
+    assert measured.count("/extracted_") == 2 * models, "all models in turns"
+    assert value(measured, "output_dir") == "exp/latency_light"
     assert len(commands.of("asr_inference")) == 2 * models, "the fake model has two subnets"
     (cost,) = commands.of("training_cost")
     table = commands.of("report")[-1]
     for command in (cost, table):
         assert command.count("exp/asr_light_") == models
-    assert table.endswith("exp/RESULTS_light.md")
+    assert "exp/RESULTS_light.md" in table and "latency_light/latency.json" in table
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from espnet2_supernet.report.significance import (
     Bootstrap,
     bootstrap_interval,
     choose_unit,
+    holm,
     paired_bootstrap,
 )
 
@@ -111,6 +112,21 @@ def test_fewer_than_two_units_give_nothing():
     one_speaker = Bootstrap(unit="speaker", resamples=100)
     assert bootstrap_interval([1, 2], [5, 5], ["s", "s"], one_speaker) is None
     assert paired_bootstrap([1], [2], [5], ["s"], FAST) is None
+
+
+def test_holm_against_its_definition():
+    # Reject while p(k) <= alpha / (m - k), k from 0 in rising order; a corrected value is the
+    # smallest alpha at which its test is rejected.
+    given = [0.011, 0.4, 0.0004, 0.04, 0.04]
+    corrected = holm(given)
+    for alpha in np.linspace(0.0005, 1.0, 400):
+        rejected = set()
+        for k, index in enumerate(np.argsort(given, kind="stable")):
+            if given[index] > alpha / (len(given) - k):
+                break
+            rejected.add(int(index))
+        assert rejected == {i for i, p in enumerate(corrected) if p <= alpha}, alpha
+    assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_empty_references_are_drawn_without_a_warning():

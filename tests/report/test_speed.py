@@ -1,13 +1,14 @@
 """Speed measurements in the report: matched with decodes, tabled, plotted, refused when damaged."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from espnet2_supernet.bin import report
 from espnet2_supernet.errors import DataError
 from espnet2_supernet.report.results import collect
-from espnet2_supernet.report.speed import SpeedRow, measured_latency, read_speed
+from espnet2_supernet.report.speed import SpeedReport, SpeedRow, measured_latency, read_speed
 from espnet2_supernet.report.speed_plots import plot_wer_against_bytes, plot_wer_against_factor
 from espnet2_supernet.report.speed_table import delay_table, speed_section, speed_table
 
@@ -76,7 +77,7 @@ def test_a_decode_finds_the_row_of_its_subnet(measured):
 
 def test_beam_sizes_must_agree():
     beam = row("beam", search="beam", beam_size=4)
-    report_of = type("R", (), {"rows": [SpeedRow("beam", beam)], "machine": {}})
+    report_of = SpeedReport(Path("exp"), [SpeedRow("beam", beam)], {}, {})
     decode = {"subnet": "device", "context": CHUNK, "search": "beam", "use": "ctc", "beam_size": 4}
     assert measured_latency(report_of, decode).real_time_factor == 0.0199
     assert measured_latency(report_of, {**decode, "beam_size": 10}).real_time_factor is None

@@ -49,7 +49,7 @@ def test_tables_of_espnet(decodes):
     assert all(len(row) == 9 and row[1:3] == ["30", "240"] for row in rows)
     total = decodes[0].wer("dev").total
     assert rows[0][7] == f"{total.error_rate:.1f}"
-    assert "nothing to compare" in "\n".join(lines)
+    assert "No two rows to compare" in "\n".join(lines)
 
 
 def test_table_of_subnets(decodes):
@@ -74,8 +74,8 @@ def test_unknown_sizes_and_unscored_sets_are_dashes(decodes):
 def test_smallest_p_value_is_a_bound(decodes):
     pairs = compare(decodes, ["dev"], FAST)
     page = render(Report(decodes, pairs, FAST, "", {}))
-    assert "|<= 0.0100|" in page
-    assert "not corrected for the number of tests (1)" in page
+    assert "|<= 0.0100|<= 0.0100|" in page
+    assert "corrected for all 1 tests of this table" in page
 
 
 def test_zero_errors_carry_a_warning(decodes):

@@ -7,10 +7,10 @@
 #   3      SALAD detector: training on the labels
 #   4      SALAD threshold: chosen on the validation set for a keep ratio, or for a recall
 #   5      SALAD fine-tuning: from the teacher, with frames dropped by each rule of --tokens
-#   6      evaluation: extract, decode, score and time each of them; one table
+#   6      evaluation: extract, decode and score each of them; one table
 #   7      SAFARI pruning: from the dense teacher, by each method of --pruning
-#   8      SAFARI evaluation: extract smaller models, decode, score and time each; one table
-#   9      comparison: one table of the teacher and everything that stages 5 and 7 trained
+#   8      SAFARI evaluation: extract smaller models, decode and score each; one table
+#   9      comparison: the speed of the teacher and of all these, in turns; one table
 #
 # Data, statistics, decoding and scoring are those of the supernet recipe (--supernet_dir).
 # Every stage skips what is up to date and can be run alone: --stage 4 --stop_stage 4.
@@ -57,7 +57,8 @@ pruning_sparsity=0.5             # fraction of the weights of units to prune
 pruning_tokens=none              # rules that every method is trained with, as in --tokens, e.g. "none salad"
 # Evaluation
 check_streaming=true             # stages 6 and 8 also check that streamed equals masked
-latency_args=""                  # options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
+latency_args=""                  # stage 9: options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
+against=""                       # stage 9: experiments in expdir to test all others against, besides the teacher
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
 . ./path.sh
@@ -102,8 +103,8 @@ find_teacher() { # sets teacher_model to a name in teacher_exp
 # ------------------------------------------------------------------------------------ stages
 
 evaluate() { # CONFIG EXP
-    supernet --stage 10 --stop_stage 13 --force "${force}" --check_streaming "${check_streaming}" \
-        --latency_args "${latency_args}" --asr_config "$1" --asr_exp "$2"
+    supernet --stage 10 --stop_stage 12 --force "${force}" --check_streaming "${check_streaming}" \
+        --asr_config "$1" --asr_exp "$2"
 }
 
 stage_1() { # what the teacher's stages have made is up to date there
@@ -111,9 +112,19 @@ stage_1() { # what the teacher's stages have made is up to date there
 }
 
 stage_9() { # the teacher is the reference
-    local exps
-    mapfile -t exps < <(each_rule rule_exp && each_pruned method_exp)
-    bin report --expdir "${teacher_exp}" "${exps[@]}" --out "${expdir}/RESULTS_ALL.md"
+    local exp exps=("${teacher_exp}") others
+    find_teacher
+    mapfile -t others < <(in_dir "${expdir}" "${against}")
+    for exp in $(each_rule rule_exp && each_pruned method_exp); do
+        if [ -f "${exp}/.done" ]; then exps+=("${exp}"); else log "  not trained, left out: ${exp}"; fi
+    done
+    log "  the teacher" # named as its own recipe does, so that what that has made is up to date
+    supernet --stage 10 --stop_stage 12 --asr_exp "${teacher_exp#"${supernet_dir}/"}"
+    log "  speed of ${#exps[@]} experiments: run nothing else meanwhile"
+    supernet --stage 13 --stop_stage 13 --force "${force}" --latency_exps "${exps[*]}" \
+        --latency_dir "${expdir}/latency" --latency_args "${latency_args}"
+    bin report --expdir "${exps[@]}" --latency "${expdir}/latency/latency.json" --out "${expdir}/RESULTS_ALL.md" \
+        --against "${teacher_exp}" "${others[@]}"
     cat "${expdir}/RESULTS_ALL.md"
 }
 

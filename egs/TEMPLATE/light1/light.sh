@@ -9,7 +9,7 @@
 #   4      fine-tuning of every size, from the last blocks of stage 3
 #   5      baselines (--baselines)
 #   6      extract, decode and score every model; stage 3's as it is, without fine-tuning, too
-#   7      real-time factors
+#   7      real-time factors: all models in turns
 #   8      one table: error rates, parameters, training cost, real-time factor
 #
 # Every stage skips what is up to date and can be run alone: --stage 8 --stop_stage 8.
@@ -147,13 +147,19 @@ each_model() { # OPTIONS of run.sh
 
 stage_6() { each_model --stage 10 --stop_stage 12 --bundles ""; }
 
-stage_7() { each_model --stage 13 --stop_stage 13 --bundles "" --latency_args "${latency_args}"; }
+stage_7() { # run nothing else meanwhile
+    local name found=()
+    for name in $(models); do found+=("exp/asr_${tag}_${name}"); done
+    in_recipe --stage 13 --stop_stage 13 --bundles "" --latency_exps "${found[*]}" \
+        --latency_dir "exp/latency_${tag}" --latency_args "${latency_args}"
+}
 
 stage_8() {
     local name found=()
     for name in $(models); do found+=("$(folder "${name}")"); done
     "${python}" -m espnet2_supernet.bin.training_cost --expdir "${found[@]}"
-    "${python}" -m espnet2_supernet.bin.report --expdir "${found[@]}" --out "${recipe}/exp/RESULTS_${tag}.md"
+    "${python}" -m espnet2_supernet.bin.report --expdir "${found[@]}" \
+        --latency "${recipe}/exp/latency_${tag}/latency.json" --out "${recipe}/exp/RESULTS_${tag}.md"
 }
 
 for number in "${!stage_titles[@]}"; do

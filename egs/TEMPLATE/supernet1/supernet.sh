@@ -90,6 +90,8 @@ check_streaming=false                    # stage 11 also checks that streamed eq
 check_streaming_args=""                  # options of check_streaming, e.g. "--max_utts 20"
 bundles="fp32 int8"                      # bundles of streaming subnets, for devices without torch; empty: none
 latency_args=""                          # options of latency, e.g. "--num_utts 100"
+latency_exps=""                          # stage 13 measures these experiments in turns, not asr_exp alone
+latency_dir=""                           # its results; default: <asr_exp>/latency
 score_args=""                            # options of score, e.g. "--scorer python"
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
@@ -263,21 +265,27 @@ stage_12() {
     cat "${asr_exp}/RESULTS.md"
 }
 
-stage_13() { # every row of the validation set in turns, on one core: run nothing else meanwhile
-    local name precision bundle found=() models=() data out=${asr_exp}/latency
-    data=$(test_dir "${valid_set}")
-    for name in $(chosen_subnets); do
+measured_models() { # sets models and found: what stage 13 measures of an experiment
+    local asr_exp=$1 name names precision bundle
+    names=$(chosen_subnets)
+    for name in ${names}; do
         models+=("${asr_exp}/extracted_${name}")
         for precision in ${bundles}; do
             bundle=${asr_exp}/bundle_${name}_${precision}
             [ ! -f "${bundle}/bundle.json" ] || found+=("${bundle}")
         done
     done
+}
+
+stage_13() { # every row of the validation set in turns, on one core: run nothing else meanwhile
+    local exp found=() models=() data out=${latency_dir:-${asr_exp}/latency}
+    data=$(test_dir "${valid_set}")
+    for exp in ${latency_exps:-"${asr_exp}"}; do measured_models "${exp}"; done
     # shellcheck disable=SC2086
     once "${out}/.done" "${models[*]/%//model.pth} ${found[*]/%//bundle.json} ${data}/wav.scp" "${out}/latency.json" \
         bin latency --models "${models[@]}" --bundles "${found[@]}" --wav_scp "${data}/wav.scp" \
         --text "${data}/text" --inference_config "${inference_config}" --output_dir "${out}" ${latency_args}
-    bin report --expdir "${asr_exp}" --out "${asr_exp}/RESULTS.md"
+    [ -n "${latency_exps}" ] || bin report --expdir "${asr_exp}" --out "${asr_exp}/RESULTS.md"
 }
 
 stage_14() {
