@@ -220,11 +220,12 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
-        x, running = layout.split(frames), self.blocks.running()
+        x, running, pruned = layout.split(frames), self.blocks.running(), self.blocks.pruned()
         next_states: list[BlockState] = []
         for number, block in enumerate(self.blocks):
             if block not in running:
                 x = self.blocks.bypass(block, x)
+                x = zero_gradients(x, block) if block in pruned else x
                 continue
             state = states[len(next_states)]
             if self.layer_drop.leaves_out(number):

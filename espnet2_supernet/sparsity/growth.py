@@ -161,13 +161,25 @@ def swap_groups(
     return list(new.split([len(one) for one in keeps]))
 
 
-def check_growth(spec: MaskSpec, where: str) -> None:
+def check_growth(name: str, spec: MaskSpec, prunables: Sequence[Prunable]) -> None:
     """Refuse a mask whose groups cannot be swapped.
 
+    Args:
+        name: Name of the mask.
+        spec: Its declaration.
+        prunables: What it is written to.
+
     Raises:
-        ConfigError: If the pattern fixes how many weights a run keeps, or the score is not known
-            for pruned and kept groups alike.
+        ConfigError: If the pattern fixes how many weights a run keeps, or scores and gradients are
+            not known for pruned and kept groups alike.
     """
+    where = f"mask '{name}'"
+    for one in prunables:
+        if all(name in layer.unread_masks for layer in one.layers.values()):
+            raise ConfigError(
+                f"{where}: schedule prune_and_grow cannot grow {one.kind}: pruned ones are not "
+                "computed, so that they have no gradient; choose one_shot, constant or cubic"
+            )
     if isinstance(spec.pattern, NM):
         raise ConfigError(f"{where}: schedule prune_and_grow cannot swap groups of pattern n_m")
     if get_score(spec.score).needs_gradient:

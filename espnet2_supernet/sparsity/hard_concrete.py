@@ -60,7 +60,7 @@ class HardConcreteGates(nn.Module):
                 if not isinstance(one, UnitGroup):
                     raise ConfigError(
                         f"mask '{name}': schedule l0 closes units; it needs pattern "
-                        "{structured: {kinds: [...]}}"
+                        "{structured: {kinds: [...]}}, without layers"
                     )
                 self._groups.append((name, one))
         count = sum(group.count for _, group in self._groups)

@@ -63,6 +63,24 @@ class Prunable(Protocol):
         ...
 
 
+class Cuttable(Prunable, Protocol):
+    """Groups that can be cut out of the network, too.
+
+    Attributes:
+        count: Number U of groups.
+    """
+
+    count: int
+
+    def pruned_besides(self, name: str) -> int:
+        """Biases, norms and kernels that go with the matrices when a mask is cut out."""
+        ...
+
+    def cut(self, keep: torch.Tensor) -> None:
+        """Drop groups for good, and keep some, bool (U,); masks must be gone."""
+        ...
+
+
 class PrunableLayer:
     """One matrix under a pattern.
 

@@ -91,7 +91,7 @@ class Pruner(SchedulePosition):
         self.growth: Growth | None = None
         if schedule.kind == "prune_and_grow":
             for name, spec in self.specs.items():
-                check_growth(spec, f"mask '{name}'")
+                check_growth(name, spec, self._prunables[name])
             self.growth = Growth(self._prunables, schedule.growth)
         self.gates: HardConcreteGates | None = None
         if schedule.kind == "l0":

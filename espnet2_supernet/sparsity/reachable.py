@@ -33,8 +33,9 @@ def check_reachable(prunables: Sequence[Prunable], spec: MaskSpec, where: str) -
         sizes = torch.cat([group.group_sizes() for group in groups])
         kept = keep_best(torch.zeros(len(sizes), device=sizes.device), sizes, spec.sparsity)
         wanted = int(sizes[~kept].sum())
-        free = [len(g.group_sizes()) - g.min_kept for g in groups]
-        most = sum(n * int(g.group_sizes()[0]) for n, g in zip(free, groups, strict=True))
+        largest = [one.group_sizes().sort(descending=True).values for one in groups]
+        free = [len(one.group_sizes()) - one.min_kept for one in groups]
+        most = sum(int(one[:n].sum()) for n, one in zip(free, largest, strict=True))
         if wanted > most:
             first = groups[0]
             others = f" and {len(groups) - 1} others" if len(groups) > 1 else ""

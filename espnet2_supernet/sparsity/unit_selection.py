@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from espnet2_supernet.errors import ConfigError
+from espnet2_supernet.sparsity.prunable import Cuttable
 from espnet2_supernet.sparsity.unit_group import UnitGroup
 
 
@@ -22,11 +23,12 @@ def find_units(root: nn.Module) -> dict[str, UnitGroup]:
     return {group.name: group for group in groups}
 
 
-def select_units(groups: Mapping[str, UnitGroup], kinds: Mapping[str, int]) -> list[UnitGroup]:
+def select_units(groups: Mapping[str, Cuttable], kinds: Mapping[str, int]) -> list[Cuttable]:
     """Choose the groups of some kinds.
 
     Args:
-        groups: Some of the result of :func:`find_units`; their ``min_kept`` is set.
+        groups: What can be cut out, by name, as :func:`find_units` finds it; their ``min_kept`` is
+            set.
         kinds: Kind to the number of units that every group keeps in any case.
 
     Raises:
@@ -53,9 +55,9 @@ def select_units(groups: Mapping[str, UnitGroup], kinds: Mapping[str, int]) -> l
     return selected
 
 
-def _check_apart(groups: Sequence[UnitGroup]) -> None:
+def _check_apart(groups: Sequence[Cuttable]) -> None:
     """Refuse groups that share a matrix: each would write its mask over the other's."""
-    owners: dict[str, UnitGroup] = {}
+    owners: dict[str, Cuttable] = {}
     for group in groups:
         for name in group.layers:
             other = owners.setdefault(name, group)

@@ -28,7 +28,7 @@ def activated(
     """
     masks_before = [layer.active_mask for layer in linears]
     norms_before = [(norm.active, norm.active_mask) for norm in norms]
-    depths_before = [stack.depth for stack in stacks]
+    stacks_before = [(stack.depth, stack.active_mask) for stack in stacks]
     for layer in linears:
         layer.active_mask = subnet.mask_name if subnet.mask_name in layer.patterns else None
     for norm in norms:
@@ -36,6 +36,7 @@ def activated(
         norm.active_mask = subnet.mask_name if norm.has_mask(subnet.mask_name) else None
     for stack in stacks:
         stack.depth = subnet.depth
+        stack.active_mask = subnet.mask_name if stack.has_mask(subnet.mask_name) else None
     try:
         yield
     finally:
@@ -43,5 +44,5 @@ def activated(
             layer.active_mask = mask
         for norm, before in zip(norms, norms_before, strict=True):
             norm.active, norm.active_mask = before
-        for stack, depth in zip(stacks, depths_before, strict=True):
-            stack.depth = depth
+        for stack, (depth, mask) in zip(stacks, stacks_before, strict=True):
+            stack.depth, stack.active_mask = depth, mask

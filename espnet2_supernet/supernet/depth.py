@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from espnet2_supernet.errors import ConfigError, check_keys
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from espnet2_supernet.supernet.subnet import Subnet
 
 KEEP = ("first", "last", "spread")
+_PREFIX = "mask_"
 
 
 def choose_layers(keep: str, wanted: int, available: int) -> tuple[int, ...]:
@@ -86,7 +88,7 @@ class LayerStack(nn.ModuleList):
     """Layers in a row, of which the active subnet may run only some.
 
     A layer that is not run is passed by. A layer whose ``droppable`` is False is not counted, and
-    never left out.
+    never left out. Which layers run is said by a depth, or by a mask that a pruner writes.
 
     Args:
         layers: The layers.
@@ -95,6 +97,8 @@ class LayerStack(nn.ModuleList):
 
     Attributes:
         depth: Of the active subnet; None runs all layers.
+        active_mask: Name of the mask in use, or None for all layers.
+        relaxed_masks: Masks that are not applied in training.
 
     Example:
         >>> stack = LayerStack([nn.Linear(1, 1) for _ in range(4)])
@@ -104,10 +108,12 @@ class LayerStack(nn.ModuleList):
     """
 
     depth: Depth | None = None
+    active_mask: str | None = None
 
     def __init__(self, layers: Iterable[nn.Module], keep_norm: bool = False) -> None:
         super().__init__(layers)
         self.keep_norm = keep_norm
+        self.relaxed_masks: set[str] = set()
 
     @property
     def counted(self) -> list[nn.Module]:
@@ -127,17 +133,45 @@ class LayerStack(nn.ModuleList):
         left_out = {id(layer) for i, layer in enumerate(counted) if i not in places}
         return [layer for layer in self if id(layer) not in left_out]
 
+    def add_mask(self, name: str) -> None:
+        """Add a mask that keeps every counted layer, bool (N,)."""
+        self.register_buffer(_PREFIX + name, torch.ones(len(self.counted), dtype=torch.bool))
+
+    def has_mask(self, name: str | None) -> bool:
+        """Whether there is a mask of that name."""
+        return f"{_PREFIX}{name}" in self._buffers
+
+    def mask(self, name: str) -> Tensor:
+        """Return a mask by name, bool (N,) for the N counted layers, 1 = the layer runs."""
+        return self.get_buffer(_PREFIX + name)
+
+    def pruned(self) -> set[nn.Module]:
+        """Return the layers that the active mask prunes."""
+        name = self.active_mask
+        if name is None or (self.training and name in self.relaxed_masks):
+            return set()
+        kept = self.mask(name).tolist()  # a GPU is waited for, once in each pass
+        return {layer for layer, keep in zip(self.counted, kept, strict=True) if not keep}
+
     def running(self) -> list[Any]:
-        """Return the layers of the active depth."""
-        return self.chosen(self.depth)
+        """Return the layers of the active depth and mask."""
+        pruned = self.pruned()
+        return [layer for layer in self.chosen(self.depth) if layer not in pruned]
 
     def bypass(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Pass a layer by with ``x (..., D)``."""
         norm: nn.Module | None = getattr(layer, "bypass_norm", None)
         return norm(x) if self.keep_norm and norm is not None else x
 
+    def cut(self, keep: Tensor) -> None:
+        """Keep some of the counted layers for good, bool (N,)."""
+        kept = iter(keep.tolist())
+        left = [one for one in self if not getattr(one, "droppable", True) or next(kept)]
+        del self[:]
+        self.extend(left)
+
     def fold(self, depth: Depth | None) -> None:
-        """Keep the layers of one depth only.
+        """Keep the layers of one depth only, and no mask.
 
         Raises:
             ConfigError: If norms of left-out layers would have to be kept.
@@ -150,7 +184,9 @@ class LayerStack(nn.ModuleList):
             )
         del self[:]
         self.extend(chosen)
-        self.depth = None
+        for key in [key for key in self._buffers if key.startswith(_PREFIX)]:
+            delattr(self, key)
+        self.depth = self.active_mask = None
 
 
 def left_out(stacks: Iterable[LayerStack], subnet: Subnet) -> set[nn.Module]:

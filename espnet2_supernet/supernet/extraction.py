@@ -10,9 +10,9 @@ from torch import nn
 
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
-from espnet2_supernet.sparsity.unit_selection import find_units
 from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
+from espnet2_supernet.supernet.prunables import find_groups
 from espnet2_supernet.supernet.subnet import Subnet
 
 
@@ -29,8 +29,8 @@ def extract_subnet(
         whole: What to copy: the root, or a model around it.
         root: The root of the supernet.
         subnet: The subnet; the masks of other subnets are dropped.
-        kept: Kept units, bool (U,), by the path below the root of the module that declares them;
-            the others are cut out.
+        kept: Kept units, bool (U,), by the name of their group below the root; the others are cut
+            out.
         forget: Objects that the copy has ``None`` for, besides its pruners.
 
     Returns:
@@ -49,7 +49,7 @@ def extract_subnet(
             _bake(module, subnet.mask_name)
         elif isinstance(module, SubnetLayerNorm):
             module.fold(subnet.name)
-    groups = find_units(network.get_submodule(path)) if kept else {}
+    groups = find_groups(network.get_submodule(path)) if kept else {}
     for name, units in kept.items():
         groups[name].cut(units)
     for stack in [module for module in network.modules() if isinstance(module, LayerStack)]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,17 +12,17 @@ from torch import nn
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import CoupledUnits
-from espnet2_supernet.sparsity.prunable import Prunable, PrunableLayer
+from espnet2_supernet.sparsity.prunable import Cuttable, Prunable, PrunableLayer
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.spec import MaskSpec
-from espnet2_supernet.sparsity.unit_group import UnitGroup
-from espnet2_supernet.sparsity.unit_selection import find_units, select_units
 from espnet2_supernet.supernet.activation import activated
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.depth import LayerStack, check_depths, left_out
 from espnet2_supernet.supernet.extraction import extract_subnet
 from espnet2_supernet.supernet.layer_drop import LayerDrop
+from espnet2_supernet.supernet.layer_group import check_layer_masks
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
+from espnet2_supernet.supernet.prunables import select_prunables
 from espnet2_supernet.supernet.sampling import Draw
 from espnet2_supernet.supernet.subnet import Subnet
 
@@ -96,36 +97,17 @@ class Supernet:
             raise ConfigError(f"no subnet '{name}'; this supernet has: {', '.join(self.subnets)}")
         return self.subnets[name]
 
-    def unit_groups(self, mask_name: str | None) -> list[UnitGroup]:
+    def unit_groups(self, mask_name: str | None) -> list[Cuttable]:
         """Return the units that a mask prunes; none if it prunes single matrices."""
-        return [g for g in self._prunables.get(mask_name or "", []) if isinstance(g, UnitGroup)]
+        groups: list[Any] = self._prunables.get(mask_name or "", [])
+        return [group for group in groups if not isinstance(group, PrunableLayer)]
 
     def _select(self, mask_name: str, spec: MaskSpec) -> list[Prunable]:
-        """Return what a mask is written to.
-
-        Raises:
-            ConfigError: If it selects nothing.
-        """
         users = [subnet for subnet in self.subnets.values() if subnet.mask_name == mask_name]
         unused = set.intersection(*(left_out(self._stacks, subnet) for subnet in users))
-        where: Mapping[str, object]
-        selected: list[Prunable]
         if isinstance(spec.pattern, CoupledUnits):
-            units = find_units(self.root)
-            groups = {k: g for k, g in units.items() if unused.isdisjoint(g.layers.values())}
-            where = groups
-            groups = {name: group for name, group in groups.items() if spec.selects(name)}
-            selected = list(select_units(groups, dict(spec.pattern.kinds)))
-        else:
-            named = {k: m for k, m in self._linears.items() if m not in unused}
-            pattern, where = spec.pattern, named
-            selected = [PrunableLayer(k, m, pattern) for k, m in named.items() if spec.selects(k)]
-        if not selected:
-            raise ConfigError(
-                f"mask '{mask_name}' selects none of the {len(where)} prunable layers: "
-                f"include {list(spec.include)}, exclude {list(spec.exclude)}"
-            )
-        return selected
+            check_layer_masks(mask_name, spec.pattern, self._stacks, users)
+        return select_prunables(self.root, mask_name, spec, unused)
 
     @contextmanager
     def active_subnet(self, name: str) -> Iterator[Subnet]:
@@ -177,7 +159,10 @@ class Supernet:
         subnet = self.subnet(name)
         if subnet.depth is not None:
             return subnet.depth.layers
-        return sum(len(stack.counted) for stack in self._stacks)
+        mask = subnet.mask_name or ""
+        masked = [int(stack.mask(mask).sum()) for stack in self._stacks if stack.has_mask(mask)]
+        whole = [len(stack.counted) for stack in self._stacks if not stack.has_mask(mask)]
+        return sum(masked + whole)
 
     def pruner(self, network: nn.Module | None = None) -> Pruner | None:
         """Make the pruner of all masks, to be registered in the model; ``None`` without masks.

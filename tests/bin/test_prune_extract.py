@@ -91,6 +91,20 @@ def test_dimensions_of_heads_are_cut_out_and_bundles_say_why_they_cannot(trained
         bundle.main([*model, *more])
 
 
+def test_whole_layers_are_cut_out_and_the_rest_makes_a_bundle(trained, tmp_path):
+    more = ["--sparsity", "0.5", "--pattern", "{structured: {kinds: [layers]}}"]
+    prune_extract.main(command(trained, tmp_path / "device", "device"))
+    model = ["--asr_model_file", str(tmp_path / "device" / "model.pth"), "--subnet", "device"]
+    prune_extract.main([*model, "--output_dir", str(tmp_path / "small"), *more])
+    summary = json.loads((tmp_path / "small/extract.json").read_text())
+    assert summary["max_abs_diff"] <= 1e-5
+    config = yaml.safe_load((tmp_path / "small/config.yaml").read_text())
+    assert config["encoder_conf"]["num_blocks"] == 1
+    bundle.main([*model, "--output_dir", str(tmp_path / "bundle"), *more])
+    description = json.loads((tmp_path / "bundle/bundle.json").read_text())
+    assert description["encoder"]["num_blocks"] == 1
+
+
 def test_a_difference_is_an_error_and_nothing_is_written(trained, tmp_path, monkeypatch):
     states = extraction.subnet_states
 

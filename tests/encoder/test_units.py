@@ -122,7 +122,7 @@ def test_refuses_sizes(conf, message):
         (["attention_heads", "key_dimensions"], 1, "both prune .*attention.linear_q.*extract"),
         (["key_dimensions"], 5, "has 4 key_dimensions, min_kept is 5"),
         (["value_dimensions"], 6, "fewer than min_kept 6 value_dimensions"),
-        (["keydimensions"], 1, "it has: attention_heads, key_dimensions, linear_units, value_dim"),
+        (["keydimensions"], 1, "it has: attention_heads, key_dimensions, layers, linear_units"),
     ],
 )
 def test_refuses_masks_of_dimensions(kinds, least, message):
