@@ -12,6 +12,8 @@ from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.sparsity.schedule_spec import parse_schedule
 from espnet2_supernet.sparsity.spec import MaskSpec
+from espnet2_supernet.sparsity.unit_selection import find_units, select_units
+from espnet2_supernet.sparsity.units import UnitPart, Units
 
 
 class Net(torch.nn.Module):
@@ -61,6 +63,29 @@ class GrowingNet(torch.nn.Module):
         return (self.fc(x) - y).pow(2).mean()
 
 
+class GatedNet(torch.nn.Module):
+    """One pass whose units are closed by gates, which are then folded into the weights."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.fc = MaskedLinear(16, 8), MaskedLinear(8, 8)
+        spec = MaskSpec.parse({"pattern": {"structured": {"kinds": ["units"]}}, "sparsity": 0.5})
+        groups = select_units(find_units(self), {"units": 1})
+        for group in groups:
+            group.add_mask("device")
+        schedule = parse_schedule({"kind": "l0", "begin": 2, "end": 8, "learning_rate": 0.1})
+        self.pruner = Pruner({"device": (spec, groups)}, schedule)
+        self.up.active_mask = self.fc.active_mask = "device"
+
+    def units(self):
+        parts = (UnitPart("up", "output"), UnitPart("fc", "input"))
+        return (Units("units", self.fc.in_features, parts),)
+
+    def forward(self, x, y):
+        return (self.fc(torch.tanh(self.up(x))) - y).pow(2).mean()
+
+
 def train(net, part):
     model = DistributedDataParallel(net) if dist.is_initialized() else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -73,7 +98,7 @@ def train(net, part):
     return net.state_dict()
 
 
-KINDS = (Net, GrowingNet)
+KINDS = (Net, GrowingNet, GatedNet)
 
 
 def worker(rank, port, folder):
