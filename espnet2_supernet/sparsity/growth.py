@@ -11,7 +11,7 @@ from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.effective import EffectiveGradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.n_m import NM
-from espnet2_supernet.sparsity.prunable import Prunable
+from espnet2_supernet.sparsity.prunable import Prunable, layers_of
 from espnet2_supernet.sparsity.ranking import competitors, guard_best
 from espnet2_supernet.sparsity.score import Score, get_score
 from espnet2_supernet.sparsity.spec import MaskSpec
@@ -22,16 +22,24 @@ class Growth(nn.Module):
 
     Args:
         prunables: By name of a mask what it is written to.
+        specs: By name of a mask its declaration.
         growth: ``kept``, ``zero`` or ``initial``; see :class:`ScheduleSpec`.
+
+    Raises:
+        ConfigError: If the groups of a mask cannot be swapped.
     """
 
-    def __init__(self, prunables: Mapping[str, Sequence[Prunable]], growth: str) -> None:
+    def __init__(
+        self,
+        prunables: Mapping[str, Sequence[Prunable]],
+        specs: Mapping[str, MaskSpec],
+        growth: str,
+    ) -> None:
         super().__init__()
+        for name, spec in specs.items():
+            _check_growth(name, spec, prunables[name])
         self._prunables, self.growth = prunables, growth
-        layers = {
-            name: {key: layer for one in some for key, layer in one.layers.items()}
-            for name, some in prunables.items()
-        }
+        layers = {name: layers_of(some) for name, some in prunables.items()}
         self.effective = EffectiveGradients(layers)
         # One copy of each layer, whatever the number of masks
         self._layers = {key: layer for some in layers.values() for key, layer in some.items()}
@@ -161,7 +169,7 @@ def swap_groups(
     return list(new.split([len(one) for one in keeps]))
 
 
-def check_growth(name: str, spec: MaskSpec, prunables: Sequence[Prunable]) -> None:
+def _check_growth(name: str, spec: MaskSpec, prunables: Sequence[Prunable]) -> None:
     """Refuse a mask whose groups cannot be swapped.
 
     Args:

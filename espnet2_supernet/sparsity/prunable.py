@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -140,6 +140,11 @@ def as_prunables(
     """Turn layers with their names into prunables of a pattern; leave prunables as they are."""
     some: Any = pattern
     return [PrunableLayer(*one, some) if isinstance(one, tuple) else one for one in given]
+
+
+def layers_of(prunables: Iterable[Prunable]) -> dict[str, MaskedLinear]:
+    """Return the matrices of several prunables, by path in the network."""
+    return {path: layer for one in prunables for path, layer in one.layers.items()}
 
 
 def keep_best_groups(

@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import GradientSums
-from espnet2_supernet.sparsity.growth import Growth, check_growth
+from espnet2_supernet.sparsity.growth import Growth
 from espnet2_supernet.sparsity.hard_concrete import HardConcreteGates
-from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.position import SchedulePosition
 from espnet2_supernet.sparsity.prunable import (
     NamedLayer,
     Prunable,
     as_prunables,
     keep_best_groups,
+    layers_of,
     report_sparsity,
     zero_pruned,
 )
 from espnet2_supernet.sparsity.reachable import check_reachable
+from espnet2_supernet.sparsity.rewinding import Rewinding
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec
 from espnet2_supernet.sparsity.score import get_score
 from espnet2_supernet.sparsity.spec import MaskSpec
@@ -50,6 +52,7 @@ class Pruner(SchedulePosition):
         schedule: When masks are estimated.
         total_weights: Weights of the whole network, for sparsity over all weights; prunable
             weights only if ``None``.
+        network: What a schedule rewinds, if it does.
 
     Attributes:
         step: Completed optimiser steps, int64 scalar.
@@ -73,6 +76,7 @@ class Pruner(SchedulePosition):
         masks: Mapping[str, tuple[MaskSpec, Sequence[Prunable | NamedLayer]]],
         schedule: ScheduleSpec,
         total_weights: int | None = None,
+        network: nn.Module | None = None,
     ) -> None:
         """Check the layers and start at step 0."""
         super().__init__(schedule)
@@ -87,12 +91,12 @@ class Pruner(SchedulePosition):
         self._total_weights = total_weights
         self._hook: Any = None
         self._optimizer: torch.optim.Optimizer | None = None
-        self.gradients = GradientSums(self._gradient_layers())
+        watched = [n for n, spec in self.specs.items() if get_score(spec.score).needs_gradient]
+        self.gradients = GradientSums(layers_of(p for n in watched for p in self._prunables[n]))
         self.growth: Growth | None = None
         if schedule.kind == "prune_and_grow":
-            for name, spec in self.specs.items():
-                check_growth(name, spec, self._prunables[name])
-            self.growth = Growth(self._prunables, schedule.growth)
+            self.growth = Growth(self._prunables, self.specs, schedule.growth)
+        self.rewinding = Rewinding(network) if schedule.rewind else None
         self.gates: HardConcreteGates | None = None
         if schedule.kind == "l0":
             sparsities = {name: spec.sparsity for name, spec in self.specs.items()}
@@ -129,6 +133,8 @@ class Pruner(SchedulePosition):
                 self.gates.add(schedule.target(step))
         if schedule.is_update(step):
             self.update_masks()
+            if self.rewinding is not None:
+                self.rewinding.update(step <= schedule.begin, self._optimizer)
         self._prepare()
 
     def reset(self) -> None:
@@ -169,10 +175,10 @@ class Pruner(SchedulePosition):
         """Fit the masks to weights that were replaced, for example by an average.
 
         Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too, and
-        those of swaps or gates, which remember more than the weights tell.
+        those of swaps, gates or rewound weights, which remember more than the weights tell.
         """
         step = int(self.step)
-        if self.growth is not None or self.gates is not None:
+        if any(one is not None for one in (self.growth, self.gates, self.rewinding)):
             return
         if self._knows_schedule() and step >= self.schedule.begin and not self.frozen:
             self.update_masks()
@@ -233,11 +239,6 @@ class Pruner(SchedulePosition):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._prepare()
-
-    def _gradient_layers(self) -> dict[str, MaskedLinear]:
-        watched = [n for n, spec in self.specs.items() if get_score(spec.score).needs_gradient]
-        prunables = [one for name in watched for one in self._prunables[name]]
-        return {name: layer for one in prunables for name, layer in one.layers.items()}
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         # A fused optimiser is called in any case; the gradient scaler tells it to do nothing.

@@ -13,7 +13,7 @@ _SHARED = ("kind", "begin", "end", "update_every", "freeze")
 _KEYS = {
     "one_shot": ("kind", "begin"),
     "constant": (*_SHARED, "adjust"),
-    "cubic": (*_SHARED, "initial", "adjust"),
+    "cubic": (*_SHARED, "initial", "adjust", "rewind"),
     "l0": ("kind", "begin", "end", "learning_rate"),
     "prune_and_grow": (*_SHARED[:4], "swap", "growth", "gradient_steps"),
 }
@@ -38,6 +38,8 @@ class ScheduleSpec:
         growth: Weights that a grown group starts from: ``kept``, what they are; ``zero``, so that
             growing changes nothing at first; ``initial``, what they were at ``begin``.
         gradient_steps: Steps before an update whose gradients are summed.
+        rewind: Go back to the weights of the first update after each later one, as iterative
+            magnitude pruning with rewinding does (arXiv 1903.01611); ``cubic`` only.
         learning_rate: Of gates and multipliers, ``l0`` only (0.02 as DPHuBERT, which makes 50000
             updates; a gate moves by no more than this in one).
     """
@@ -53,12 +55,13 @@ class ScheduleSpec:
     growth: str = "kept"
     gradient_steps: int = 1
     learning_rate: float = 0.02
+    rewind: bool = False
 
     @property
     def writes_weights(self) -> bool:
         """Whether updates change weights; then no other subnet may read these."""
         grows = self.kind == "prune_and_grow" and self.growth != "kept"
-        return grows or self.adjust == "dense" or self.kind == "l0"
+        return grows or self.adjust == "dense" or self.kind == "l0" or self.rewind
 
     @property
     def needs_total_steps(self) -> bool:
@@ -99,8 +102,8 @@ class ScheduleSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :func:`parse_schedule` reads back to an equal schedule."""
-        values = asdict(self)
-        keys = [k for k in _KEYS[self.kind] if k != "adjust" or self.adjust != "masked"]
+        values, defaults = asdict(self), {"adjust": "masked", "rewind": False}
+        keys = [k for k in _KEYS[self.kind] if k not in defaults or values[k] != defaults[k]]
         return {key: values[key] for key in keys}  # without what older configurations have not
 
 
@@ -130,8 +133,11 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
         value = getattr(parsed, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{where}.{key}: a whole number of steps from 1, got {value!r}")
-    if not isinstance(parsed.freeze, bool):
-        raise ConfigError(f"{where}.freeze: true or false, got {parsed.freeze!r}")
+    for key in ("freeze", "rewind"):
+        if not isinstance(getattr(parsed, key), bool):
+            raise ConfigError(f"{where}.{key}: true or false, got {getattr(parsed, key)!r}")
+    if parsed.rewind and not (parsed.freeze and parsed.adjust == "masked"):
+        raise ConfigError(f"{where}: rewind: true needs freeze: true and adjust: masked")
     for key in ("initial", "swap"):
         value = getattr(parsed, key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:

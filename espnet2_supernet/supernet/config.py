@@ -175,6 +175,8 @@ def _check_readers(config: SupernetConfig, where: str) -> None:
         what, instead = "adjust: dense", "or write adjust: masked"
     elif schedule.kind == "l0":
         what, instead = "kind: l0", "or choose another"
+    elif schedule.rewind:
+        what, instead = "rewind: true", "or leave out rewind"
     raise ConfigError(
         f"{where}.schedule: {what} changes weights that a mask prunes, and subnets without "
         f"this mask read them; give all subnets one mask, {instead}"

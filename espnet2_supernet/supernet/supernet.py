@@ -174,7 +174,7 @@ class Supernet:
             return None
         masks = {name: (spec, self._prunables[name]) for name, spec in self.masks.items()}
         total = self.counts(next(iter(self.subnets)), network)["parameters"]
-        return Pruner(masks, self.config.schedule, total_weights=total)
+        return Pruner(masks, self.config.schedule, total, self.root if network is None else network)
 
     def extract(self, name: str, network: nn.Module | None = None) -> nn.Module:
         """Return one subnet as a plain dense network of its own.

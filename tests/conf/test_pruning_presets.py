@@ -35,7 +35,7 @@ def test_preset_prunes_to_its_sparsity(path):
     assert updates and updates[-1] == schedule.end <= UPDATES
     if path.stem not in ("parp", "parp_p"):
         assert schedule.end <= 0.75 * UPDATES  # the rest is fine-tuned under the last mask
-    if path.stem == "imp":
+    if path.stem in ("imp", "imp_rewind"):
         assert len(updates) == 6
     for step in updates:
         pruner.step.fill_(step)
