@@ -104,6 +104,17 @@ def draw_plots(
         path = images / f"pareto_{axis}_{name}.png"
         if compared and plot_pareto(compared, name, axis, path):
             found[f"{name}: WER against {AXES[axis]}"] = path
+    found |= _speed_plots(speed, images)
+    for expdir in dict.fromkeys(decode.expdir for decode in decodes):
+        for path in sorted(expdir.glob("images/layer_sparsity_*.png")):
+            mask = path.stem.removeprefix("layer_sparsity_")
+            found[f"{expdir.name}: sparsity per layer, mask {mask}"] = path
+    return {title: os.path.relpath(path, out.parent) for title, path in found.items()}
+
+
+def _speed_plots(speed: Sequence[SpeedReport], images: Path) -> dict[str, Path]:
+    """Draw WER against factor and bytes for every measuring; return the files by title."""
+    found = {}
     for one in speed:
         name = one.expdir.name
         for title, short, plot in (
@@ -113,11 +124,7 @@ def draw_plots(
             path = images / f"wer_vs_{short}{f'_{name}' if len(speed) > 1 else ''}.png"
             if plot(one.rows, path):
                 found[f"{f'{name}: ' if len(speed) > 1 else ''}WER against {title}"] = path
-    for expdir in dict.fromkeys(decode.expdir for decode in decodes):
-        for path in sorted(expdir.glob("images/layer_sparsity_*.png")):
-            mask = path.stem.removeprefix("layer_sparsity_")
-            found[f"{expdir.name}: sparsity per layer, mask {mask}"] = path
-    return {title: os.path.relpath(path, out.parent) for title, path in found.items()}
+    return found
 
 
 def main(cmd: Sequence[str] | None = None) -> None:

@@ -107,12 +107,13 @@ def test_pruning_starts_from_the_dense_row(damon, recipe, egs):
     assert done.returncode == 1 and "no conf/pruning/magic.yaml; there are:" in done.stderr
 
 
-def test_methods_with_dropped_frames(damon, egs):
+def test_methods_with_dropped_frames(damon, recipe, egs):
     exp = egs / "an4/damon1/exp"
     assert damon("--stop_stage", "4")[0].returncode == 0
     both = ("--pruning", "omp small", "--pruning_tokens", "none salad:positions=compacted")
     speed = ("--latency_args", "--num_utts 7 --repeats 2")
-    done, commands = damon("--stage", "7", *both, *speed, "--against", "asr_train_omp_sparsity0.5")
+    chosen = ("--against", "asr_train_omp_sparsity0.5", "--more_exps", "exp/asr_train_raw_en_char")
+    done, commands = damon("--stage", "7", *both, *speed, *chosen)
     assert done.returncode == 0, done.stderr
     pruned, dropping, small = [c for c in commands.of("asr_train") if "--collect_stats" not in c]
     found = exp / "detector_train/detector_keep_ratio0.6/detector.pth"
@@ -134,6 +135,7 @@ def test_methods_with_dropped_frames(damon, egs):
     assert len(commands.of("latency")) == 1, "all of them in one process"
     table = commands.of("report")[-1]
     assert f"--latency {exp}/latency/latency.json" in table
+    assert table.count(f"{recipe}/{teacher} ") == 3, "the reference, one of --more_exps, --against"
     assert table.endswith(f"{teacher} {exp}/asr_train_omp_sparsity0.5")
 
 

@@ -57,8 +57,9 @@ pruning_sparsity=0.5             # fraction of the weights of units to prune
 pruning_tokens=none              # rules that every method is trained with, as in --tokens, e.g. "none salad"
 # Evaluation
 check_streaming=true             # stages 6 and 8 also check that streamed equals masked
-latency_args=""                  # stage 9: options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
+latency_args=""                  # stage 9: options of latency, e.g. "--num_utts 50 --memory_utts 0 --rows torch_fp32"
 against=""                       # stage 9: experiments in expdir to test all others against, besides the teacher
+more_exps=""                     # stage 9: experiments of supernet_dir to compare, too, e.g. the lower frame rate
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
 . ./path.sh
@@ -115,7 +116,7 @@ stage_9() { # the teacher is the reference
     local exp exps=("${teacher_exp}") others
     find_teacher
     mapfile -t others < <(in_dir "${expdir}" "${against}")
-    for exp in $(each_rule rule_exp && each_pruned method_exp); do
+    for exp in $(each_rule rule_exp && each_pruned method_exp && in_dir "${supernet_dir}" "${more_exps}"); do
         if [ -f "${exp}/.done" ]; then exps+=("${exp}"); else log "  not trained, left out: ${exp}"; fi
     done
     log "  the teacher" # named as its own recipe does, so that what that has made is up to date

@@ -33,7 +33,7 @@ encrl_config=conf/train_encrl.yaml     # representation learning
 finetune_config=conf/train_finetune.yaml # fine-tuning
 baselines=""                           # of: scratch teacher_init kd joint early_exit layer_drop
 train_args=""                          # options of every training that win over the configurations
-latency_args=""                        # options of latency, e.g. "--num_utts 50 --repeats 2 --memory_utts 0"
+latency_args=""                        # options of latency, e.g. "--num_utts 50 --memory_utts 0 --rows torch_fp32"
 tag=light                              # begins the names of the experiments: <recipe>/exp/asr_<tag>_...
 # } options
 parse_options "${BASH_SOURCE[0]##*/}" "$@"
