@@ -1,7 +1,8 @@
-"""A random model on disk for the commands that decode."""
+"""A random model on disk for the commands that decode, and a trained detector of SALAD."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,54 @@ def _plain(value):
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
+
+
+@pytest.fixture(scope="session")
+def salad_teacher(trained, tmp_path_factory) -> Path:
+    """Weights of a recogniser whose CTC head does not say blank everywhere."""
+    import torch
+
+    root = tmp_path_factory.mktemp("teacher")
+    states = torch.load(trained / "valid.loss.ave.pth", weights_only=True)
+    generator = torch.Generator().manual_seed(0)
+    shape = states["ctc.ctc_lo.weight"].shape
+    states["ctc.ctc_lo.weight"] = 20 * torch.randn(shape, generator=generator)
+    shutil.copy(trained / "config.yaml", root)
+    torch.save(states, root / "asr.pth")
+    return root / "asr.pth"
+
+
+@pytest.fixture(scope="session")
+def salad_labels(salad_teacher, tiny_corpus) -> Path:
+    """A folder with the teacher's labels of each set."""
+    from espnet2_supernet.bin import salad_labels
+
+    folder = salad_teacher.parent / "labels"
+    for name in ("train", "valid"):
+        wav = tiny_corpus.root / name / "wav.scp"
+        salad_labels.main(
+            ["--asr_model_file", str(salad_teacher), "--wav_scp", str(wav),
+             "--output_dir", str(folder / name)]
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def train_detector(tiny_corpus, salad_labels):
+    """Train a detector: ``(output_dir, labels, **changes)``; ``asr.pth`` is beside the labels."""
+    from espnet2_supernet.bin import salad_train
+
+    def train(out, labels=salad_labels, **changes):
+        model = labels.parent / "asr.pth"
+        path = out.parent / f"{out.name}.yaml"
+        config = tiny_corpus.write_salad_config(path, labels, model, **changes)
+        salad_train.main(["--config", str(config), "--output_dir", str(out)])
+        return out
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def detector(train_detector, salad_labels) -> Path:
+    """The folder of a finished training of a detector, of 4 epochs."""
+    return train_detector(salad_labels.parent / "salad")

@@ -2,8 +2,6 @@
 detector.
 """
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -21,32 +19,24 @@ TOKENS = {
 
 
 def asr_config(tiny_corpus, path, **changes):
-    given = copy.deepcopy(tiny_corpus.config())
-    for name, row in given["supernet_conf"]["subnets"].items():
+    table = tiny_corpus.config()["supernet_conf"]
+    for name, row in table["subnets"].items():
         row["tokens"] = TOKENS[name]
-    return tiny_corpus.write_config(path, supernet_conf=given["supernet_conf"], **changes)
+    return tiny_corpus.write_config(path, supernet_conf=table, **changes)
 
 
-def detector_config(tiny_corpus, trained, folder, **changes):
+def detector_config(tiny_corpus, trained, folder):
     """Random labels of the right lengths, for the recogniser of ``trained``."""
     model = yaml.safe_load((trained / "config.yaml").read_text())
     info = LabelInfo("teacher", "server", "full context", tuple(model["token_list"]), 0, 40.0)
-    rng, given = np.random.default_rng(0), tiny_corpus.config()
-    keys = ("batch", "optim", "use_", "num_workers", "train_shape", "valid_shape", "keep", "best")
-    config = {key: value for key, value in given.items() if key.startswith(keys)}
+    rng = np.random.default_rng(0)
     for name in ("train", "valid"):
         shapes = (tiny_corpus.root / name / "speech_shape").read_text().splitlines()
         frames = {k: (1 + (int(n) - 400) // 160) // 4 for k, n in map(str.split, shapes)}
         labels = [(key, rng.integers(0, 3, n)) for key, n in frames.items()]
         write_labels(folder / name, labels, info)
-        config[f"{name}_data_path_and_name_and_type"] = [
-            [str(tiny_corpus.root / name / "wav.scp"), "speech", "sound"],
-            [str(folder / name / "labels.scp"), "labels", "kaldi_ark"],
-        ]
-    config |= {"asr_model_file": str(trained / "valid.loss.ave.pth"), "max_epoch": 3, "seed": 5}
-    path = folder / "detector.yaml"
-    path.write_text(yaml.safe_dump(config | changes))
-    return path
+    recogniser = trained / "valid.loss.ave.pth"
+    return tiny_corpus.write_salad_config(folder / "c.yaml", folder, recogniser, max_epoch=3)
 
 
 def test_a_resumed_training_gives_the_same_weights(
