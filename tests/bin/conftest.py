@@ -44,6 +44,30 @@ def _plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
+@pytest.fixture
+def decode(random_model):
+    """Decode with :func:`random_model`; ``scp`` lists the sounds."""
+    from espnet2_supernet.bin import asr_inference
+
+    def run(*options, scp=None):
+        data = [] if scp is None else ["--data_path_and_name_and_type", f"{scp},speech,sound"]
+        model = ["--asr_model_file", random_model / "valid.loss.ave.pth"]
+        asr_inference.main([str(word) for word in (*model, *data, *options)])
+
+    return run
+
+
+@pytest.fixture
+def corpus(tiny_corpus, tmp_path):
+    """Copy the tiny training set, so that a test may spoil it; return its wav.scp."""
+    folder = tmp_path / "set"
+    shutil.copytree(tiny_corpus.root / "train", folder)
+    names = sorted(path.stem for path in folder.glob("*.wav"))
+    scp = folder / "wav.scp"
+    scp.write_text("".join(f"{name} {folder / name}.wav\n" for name in reversed(names)))
+    return scp
+
+
 @pytest.fixture(scope="session")
 def salad_teacher(trained, tmp_path_factory) -> Path:
     """Weights of a recogniser whose CTC head does not say blank everywhere."""
