@@ -11,13 +11,8 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def run_two_ranks():
-    """A function that trains with two gloo processes: ``(task, config, output_dir)``."""
-    return _run_two_ranks
-
-
 def _run_two_ranks(task, config: Path, output_dir: Path) -> None:
+    """Train with two gloo processes."""
     context = _forkserver(task)
     cmd = ["--config", str(config), "--output_dir", str(output_dir)]
     cmd += ["--multiprocessing_distributed", "false", "--dist_backend", "gloo"]
@@ -31,6 +26,39 @@ def _run_two_ranks(task, config: Path, output_dir: Path) -> None:
     for process in ranks:
         process.join(200)
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+@pytest.fixture
+def assert_two_ranks_agree(tmp_path):
+    """A function that trains alone and with two processes: ``(task, config, statistics, rel)``.
+
+    It compares some statistics of every epoch, by part and key, and the last weights, of which
+    it returns those of one process.
+    """
+
+    def compare(task, config: Path, statistics=(), rel: float = 1e-4) -> dict:
+        torch.set_num_threads(1)
+        one, two = tmp_path / "one", tmp_path / "two"
+        task.main(cmd=["--config", str(config), "--output_dir", str(one)])
+        _run_two_ranks(task, config, two)
+        curve, other = _curve(one, statistics), _curve(two, statistics)
+        for left, right in zip(curve, other, strict=True):
+            assert right == pytest.approx(left, rel=rel, abs=1e-5)
+        last = f"{len(curve)}epoch.pth"
+        a, b = (torch.load(folder / last, weights_only=True) for folder in (one, two))
+        for key, value in a.items():
+            if value.dtype in (torch.bool, torch.int64):
+                assert torch.equal(value, b[key]), key  # masks and counters: exactly
+            else:
+                torch.testing.assert_close(b[key], value, rtol=1e-3, atol=1e-4, equal_nan=True)
+        return a
+
+    return compare
+
+
+def _curve(folder: Path, statistics) -> list[list[float]]:
+    stats = torch.load(folder / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
+    return [[stats[epoch][part][key] for part, key in statistics] for epoch in sorted(stats)]
 
 
 def _forkserver(task):
@@ -60,6 +88,28 @@ def _train_and_kill(task, cmd: list[str], file: Path, delay: float) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.fixture
+def kill_and_resume(tmp_path):
+    """A function that compares a killed training of 4 epochs with another: ``(task, config)``.
+
+    It returns the last weights.
+    """
+
+    def compare(task, config: Path) -> dict:
+        torch.set_num_threads(1)
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        cmd = ["--config", str(config), "--resume", "true", "--output_dir"]
+        task.main(cmd=[*cmd, str(whole)])
+        _train_and_kill(task, [*cmd, str(killed)], killed / "2epoch.pth", delay=0.1)
+        assert not (killed / "4epoch.pth").exists(), "it was killed before its end"
+        torch.manual_seed(999)  # nothing may depend on the state this process happens to have
+        task.main(cmd=[*cmd, str(killed)])
+        _assert_same_models(whole, killed)
+        return torch.load(killed / "4epoch.pth", weights_only=True)
+
+    return compare
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """A student killed with SIGKILL and resumed, and two processes against one."""
 
-import pytest
+import itertools
+
 import torch
 
-from espnet2_supernet.bin import encrl_train
 from espnet2_supernet.tasks.encrl import SupernetEncRLTask
 
 # Accumulation over 3 of 40 batches leaves one over at the end of each epoch; SpecAugment and
@@ -25,32 +25,14 @@ OPTIONS = {
 }
 
 
-def test_killed_and_resumed_gives_the_same_weights(
-    tiny_corpus, trained, tmp_path, train_and_kill, assert_same_models
-):
-    torch.set_num_threads(1)
+def test_killed_and_resumed_gives_the_same_weights(tiny_corpus, trained, tmp_path, kill_and_resume):
     config = tiny_corpus.write_encrl_config(tmp_path / "train.yaml", trained, **OPTIONS)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    cmd = ["--config", str(config), "--resume", "true", "--output_dir"]
-    encrl_train.main([*cmd, str(whole)])
-    train_and_kill(SupernetEncRLTask, [*cmd, str(killed)], killed / "2epoch.pth", delay=0.1)
-    assert not (killed / "4epoch.pth").exists(), "it was killed before its end"
-    torch.manual_seed(999)  # nothing may depend on the state that this process happens to have
-    encrl_train.main([*cmd, str(killed)])
-    assert_same_models(whole, killed)
-    states = torch.load(killed / "4epoch.pth", weights_only=True)
+    states = kill_and_resume(SupernetEncRLTask, config)
     assert int(states["num_batches"]) == 160 and int(states["pruner.step"]) == 52
 
 
-def curve(folder) -> list[list[float]]:
-    stats = torch.load(folder / "checkpoint.pth", weights_only=False)["reporter"]["stats"]
-    keys = ["loss", "loss_clip_server", "loss_mse_device", "retrieval_device", "agreement_server"]
-    return [[stats[e][part][k] for part in ("train", "valid") for k in keys] for e in sorted(stats)]
-
-
-def test_two_processes_agree_with_one(tiny_corpus, trained, tmp_path, run_two_ranks):
+def test_two_processes_agree_with_one(tiny_corpus, trained, tmp_path, assert_two_ranks_agree):
     """CLIP compares the utterances of the whole batch, of which the ranks have 2 and 1."""
-    torch.set_num_threads(1)
     given = tiny_corpus.encrl_config(trained)
     config = tiny_corpus.write_encrl_config(
         tmp_path / "train.yaml",
@@ -59,18 +41,7 @@ def test_two_processes_agree_with_one(tiny_corpus, trained, tmp_path, run_two_ra
         encoder_conf=given["encoder_conf"] | {"dropout_rate": 0.0},
         model_conf={"losses": {"mse": 1.0, "clip": 1.0, "kl": 0.5}, "clip": {"learn_scale": True}},
     )
-    encrl_train.main(["--config", str(config), "--output_dir", str(tmp_path / "one")])
-
-    run_two_ranks(SupernetEncRLTask, config, tmp_path / "two")
-
-    for left, right in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
-        assert right == pytest.approx(left, rel=1e-4, abs=1e-5)
-    a, b = (
-        torch.load(tmp_path / name / "3epoch.pth", weights_only=True) for name in ("one", "two")
-    )
-    assert a["log_scale"] != torch.tensor(100 / 7).log()
-    for key, value in a.items():
-        if value.dtype in (torch.bool, torch.int64):
-            assert torch.equal(value, b[key]), key  # masks and counters: exactly
-        else:
-            torch.testing.assert_close(b[key], value, rtol=1e-3, atol=1e-4)
+    keys = ["loss", "loss_clip_server", "loss_mse_device", "retrieval_device", "agreement_server"]
+    statistics = itertools.product(("train", "valid"), keys)
+    states = assert_two_ranks_agree(SupernetEncRLTask, config, [*statistics])
+    assert states["log_scale"] != torch.tensor(100 / 7).log()
