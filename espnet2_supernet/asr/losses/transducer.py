@@ -7,10 +7,15 @@ kept, and its logits are recomputed in backward: one slice is alive at a time.
 
 Source: our choice. Unlike splitting by utterance alone it bounds a single long utterance
 too, and unlike pruned losses (Kuang et al., 2022) it is exact. It costs one more pass of
-the joint network, so batches below the limit take the direct way.
+the joint network, so batches below the limit take the direct way. Backward holds a gradient of
+a slice's size and the joint network's own activations besides. On CPU a limit of 16 million or
+more is wise: glibc before 2.38 keeps freed blocks below 32 MiB in its heap and often cannot use
+them again.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +49,7 @@ def transducer_loss(
         target_lens: Labels of each utterance (B,).
         blank_id: Id of blank.
         max_lattice_cells: Most logits, B * T * (U+1) * V, alive at once; ``None`` for no
-            limit. The smallest unit is one frame of one utterance, (U+1) * V. Backward
-            holds a gradient of the same size and the joint network's own activations
-            besides. On CPU choose 16 million or more: glibc before 2.38 keeps freed blocks
-            below 32 MiB in its heap and often cannot use them again.
+            limit. The smallest unit is one frame of one utterance, (U+1) * V.
 
     Returns:
         Loss in nats (B,).
@@ -63,36 +65,49 @@ def transducer_loss(
     labels, t_lens, u_lens = check_targets(
         shape, targets, enc_lens, target_lens, blank_id, enc.device
     )
-    frames, states = int(t_lens.max()), int(u_lens.max()) + 1
+    batch = _Batch(joint_network, enc, pred, labels, t_lens, u_lens, blank_id)
+    frames, states = batch.longest()
     if max_lattice_cells is None or len(enc) * frames * states * vocab <= max_lattice_cells:
         logits = joint_network(enc[:, :frames].unsqueeze(2), pred[:, :states].unsqueeze(1))
         return rnnt_loss(logits, labels[:, : states - 1], t_lens, u_lens, blank_id)
-    limit = max_lattice_cells // vocab
-    losses = _grouped_loss(joint_network, enc, pred, labels, t_lens, u_lens, blank_id, limit)
+    losses = _grouped_loss(batch, max_lattice_cells // vocab)
     return losses.to(torch.float64 if enc.dtype == torch.float64 else torch.float32)
 
 
-def _grouped_loss(
-    joint_network: nn.Module,
-    enc: Tensor,
-    pred: Tensor,
-    labels: Tensor,
-    t_lens: Tensor,
-    u_lens: Tensor,
-    blank_id: int,
-    limit: int,
-) -> Tensor:
+@dataclass(frozen=True)
+class _Batch:
+    """Utterances with checked labels and lengths."""
+
+    joint_network: nn.Module
+    enc: Tensor  # (n, T, D)
+    pred: Tensor  # (n, U+1, D')
+    labels: Tensor  # (n, U)
+    t_lens: Tensor  # (n,)
+    u_lens: Tensor  # (n,)
+    blank_id: int
+
+    def longest(self) -> tuple[int, int]:
+        """Largest T and U+1."""
+        return int(self.t_lens.max()), int(self.u_lens.max()) + 1
+
+    def select(self, rows: list[int]) -> _Batch:
+        """Some of the utterances."""
+        index = torch.tensor(rows, device=self.enc.device)
+        tensors = (self.enc, self.pred, self.labels, self.t_lens, self.u_lens)
+        enc, pred, labels, t_lens, u_lens = (one[index] for one in tensors)
+        return _Batch(self.joint_network, enc, pred, labels, t_lens, u_lens, self.blank_id)
+
+
+def _grouped_loss(batch: _Batch, limit: int) -> Tensor:
     """Loss (B,) from groups of at most ``limit`` lattice cells, the logits of one alive at once."""
-    frames, states = int(t_lens.max()), int(u_lens.max()) + 1
-    groups = plan_groups(t_lens.tolist(), u_lens.tolist(), limit)
+    frames, states = batch.longest()
+    groups = plan_groups(batch.t_lens.tolist(), batch.u_lens.tolist(), limit)
     planes = []
     for group in groups:
-        rows = torch.tensor(group, device=enc.device)
-        enc_, pred_, labels_, t_, u_ = (x[rows] for x in (enc, pred, labels, t_lens, u_lens))
-        one = _group_planes(joint_network, enc_, pred_, labels_, t_, u_, blank_id, limit)
+        one = _group_planes(batch.select(group), limit)
         planes.append(pad(one, (0, 0, 0, states - one.shape[2], 0, frames - one.shape[1])))
-    order = torch.tensor([row for group in groups for row in group], device=enc.device)
-    return lattice_loss(torch.cat(planes)[order.argsort()], t_lens, u_lens)
+    order = torch.tensor([row for group in groups for row in group], device=batch.enc.device)
+    return lattice_loss(torch.cat(planes)[order.argsort()], batch.t_lens, batch.u_lens)
 
 
 def plan_groups(t_lens: list[int], u_lens: list[int], limit: int) -> list[list[int]]:
@@ -118,30 +133,21 @@ def plan_groups(t_lens: list[int], u_lens: list[int], limit: int) -> list[list[i
     return groups
 
 
-def _group_planes(
-    joint_network: nn.Module,
-    enc: Tensor,
-    pred: Tensor,
-    labels: Tensor,
-    t_lens: Tensor,
-    u_lens: Tensor,
-    blank_id: int,
-    limit: int,
-) -> Tensor:
+def _group_planes(group: _Batch, limit: int) -> Tensor:
     """Planes (n, T, U+1, 2) of a group, its own longest T and U, one time slice at a time."""
-    frames, states = int(t_lens.max()), int(u_lens.max()) + 1
-    step = max(1, limit // (len(enc) * states))
-    pred, labels = pred[:, None, :states], labels[:, :states].contiguous()
+    frames, states = group.longest()
+    step = max(1, limit // (len(group.enc) * states))
+    pred, labels = group.pred[:, None, :states], group.labels[:, :states].contiguous()
 
     def planes_of(enc_slice: Tensor, pred: Tensor, left: Tensor) -> Tensor:
-        logits = joint_network(enc_slice.unsqueeze(2), pred)
-        return target_log_probs(logits, labels, left, u_lens, blank_id)
+        logits = group.joint_network(enc_slice.unsqueeze(2), pred)
+        return target_log_probs(logits, labels, left, group.u_lens, group.blank_id)
 
     # split, not indexing: its backward joins the slices' gradients once, in linear time
-    slices = [
-        checkpoint(planes_of, piece, pred, (t_lens - i * step).clamp(min=0), use_reentrant=False)
-        for i, piece in enumerate(enc[:, :frames].split(step, dim=1))
-    ]
+    slices = []
+    for i, piece in enumerate(group.enc[:, :frames].split(step, dim=1)):
+        left = (group.t_lens - i * step).clamp(min=0)
+        slices.append(checkpoint(planes_of, piece, pred, left, use_reentrant=False))
     return torch.cat(slices, dim=1)
 
 
