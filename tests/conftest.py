@@ -68,3 +68,14 @@ def tiny_model():
 def speech():
     """Return :func:`make_speech`."""
     return make_speech
+
+
+@pytest.fixture
+def one_thread():
+    """Let PyTorch compute with one thread for one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -10,7 +10,7 @@ from espnet2_supernet.asr.model import SupernetASRModel
 from espnet2_supernet.encoder import SupernetConformerEncoder
 from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.features.log_mel import LogMelFrontend
-from espnet2_supernet.sparsity.linear import MaskedLinear
+from tiny_models import gradients, prune_half
 
 torch.set_num_threads(1)
 
@@ -47,16 +47,6 @@ def batch(size=3):
         "text": text[:size],
         "text_lengths": torch.tensor([3, 1, 2])[:size],
     }
-
-
-def prune_half(model):
-    for layer in model.encoder.modules():
-        if isinstance(layer, MaskedLinear):
-            layer.mask("device")[:, ::2] = False
-
-
-def grads(model):
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def test_loss_is_the_weighted_sum_of_the_subnets():
@@ -98,7 +88,7 @@ def test_sequential_backward_gives_the_same_gradients(ctc_weight, distill):
         prune_half(model)
         loss, stats, _ = model(**batch())
         loss.backward()
-        results.append((loss.detach(), stats, grads(model)))
+        results.append((loss.detach(), stats, gradients(model)))
     (loss, stats, expected), (loss2, stats2, found) = results
     torch.testing.assert_close(loss, loss2)
     assert set(stats) == set(stats2) and expected.keys() == found.keys()

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tiny_models import prune_half
+
 
 @pytest.fixture(scope="session")
 def random_model(tiny_corpus, tmp_path_factory) -> Path:
     """Return an experiment folder with ``config.yaml`` and ``valid.loss.ave.pth``, untrained."""
     import torch
 
-    from espnet2_supernet.sparsity.linear import MaskedLinear
     from espnet2_supernet.tasks.asr import SupernetASRTask
 
     torch.set_num_threads(1)
@@ -28,9 +29,7 @@ def random_model(tiny_corpus, tmp_path_factory) -> Path:
     model = SupernetASRTask.build_model(args)
     with torch.no_grad():
         model.ctc.ctc_lo.weight.mul_(10.0)
-        for layer in model.encoder.modules():
-            if isinstance(layer, MaskedLinear) and "device" in layer.patterns:
-                layer.mask("device")[:, ::2] = False
+        prune_half(model)
     (folder / "config.yaml").write_text(yaml.safe_dump(_plain(vars(args)), sort_keys=False))
     torch.save(model.state_dict(), folder / "valid.loss.ave.pth")
     return folder

@@ -71,12 +71,8 @@ def _enliven(model, predictor):
     """Prune the mask ``device``; let heads, and a detector, decide this way and that."""
     import torch
 
-    from espnet2_supernet.sparsity.linear import MaskedLinear
-
     with torch.no_grad():
-        for layer in model.encoder.modules():
-            if isinstance(layer, MaskedLinear) and "device" in layer.patterns:
-                layer.mask("device")[:, ::2] = False
+        prune_half(model)
         if model.ctc is not None:
             model.ctc.ctc_lo.weight.mul_(6.0)
         if model.joint_network is not None:
@@ -88,6 +84,20 @@ def _enliven(model, predictor):
             model.detector.linear_out.weight.mul_(30.0)
             scores, _ = model.detector(model.encoder.eval().subsampled(feats, lengths)[0])
             model.detector.threshold.fill_(float(scores.median().sigmoid()))
+
+
+def prune_half(model):
+    """Let the mask ``device`` of the encoder keep every other column."""
+    from espnet2_supernet.sparsity.linear import MaskedLinear
+
+    for layer in model.encoder.modules():
+        if isinstance(layer, MaskedLinear) and "device" in layer.patterns:
+            layer.mask("device")[:, ::2] = False
+
+
+def gradients(model):
+    """The gradients of a model by parameter, of those that have one."""
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def make_speech(seconds, seed=0):

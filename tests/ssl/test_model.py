@@ -3,19 +3,9 @@
 import pytest
 import torch
 
-from espnet2_supernet.sparsity.linear import MaskedLinear
+from tiny_models import gradients, prune_half
 
 torch.set_num_threads(1)
-
-
-def prune_half(model):
-    for layer in model.encoder.modules():
-        if isinstance(layer, MaskedLinear):
-            layer.mask("device")[:, ::2] = False
-
-
-def grads(model):
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def test_the_loss_is_the_sum_of_its_terms(make_model, batch):
@@ -56,12 +46,12 @@ def test_streaming_losses_do_not_move_the_targets(make_model, batch):
     for detach in (True, False):
         model = make_model(detach_streaming_targets=detach)
         model(**batch())[0].backward()
-        found[detach] = grads(model)
+        found[detach] = gradients(model)
     alone = make_model({"subnets": {"server": {"context": "full"}}})
     # half the weight, as in the pair
     alone.supernet_config.loss_weights["server"] = 0.5
     alone(**batch())[0].backward()
-    expected = grads(alone)
+    expected = gradients(alone)
     for name in ("project_q.weight", "quantizer.codebooks", "quantizer.weight_proj.weight"):
         key = f"heads.{name}"
         torch.testing.assert_close(found[True][key], expected[key])
@@ -142,7 +132,7 @@ def test_sequential_backward_gives_the_same_gradients(detach, make_model, batch)
         prune_half(model)
         loss, stats, _ = model(**batch())
         loss.backward()
-        results.append((loss.detach(), stats, grads(model)))
+        results.append((loss.detach(), stats, gradients(model)))
     (loss, stats, expected), (loss2, stats2, found) = results
     torch.testing.assert_close(loss, loss2)
     assert set(stats) == set(stats2) and expected.keys() == found.keys()

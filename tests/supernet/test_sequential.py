@@ -11,13 +11,7 @@ from torch import nn
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.sequential import sequential_backward
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Model(nn.Module):

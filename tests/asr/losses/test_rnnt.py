@@ -10,13 +10,7 @@ from espnet2_supernet.asr.losses.rnnt import rnnt_loss
 from espnet2_supernet.asr.losses.rnnt_reference import rnnt_loss_reference
 from espnet2_supernet.errors import ConfigError, DataError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def batch(seed, batch=3, frames=6, labels=4, vocab=7, blank=0):

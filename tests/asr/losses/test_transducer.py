@@ -10,17 +10,11 @@ from espnet2_supernet.asr.losses.rnnt_reference import rnnt_loss_reference
 from espnet2_supernet.asr.losses.transducer import plan_groups, transducer_loss
 from espnet2_supernet.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCAB, ENC, PRED = 11, 6, 5
 T_LENS, U_LENS = [9, 3, 8, 1, 6], [2, 4, 0, 1, 4]
 CELLS = 5 * 9 * 5 * VOCAB
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def problem(extra=0):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bigram_lm import BigramLM
 from espnet2_supernet.runtime.search.ctc import GreedyCTC
 from espnet2_supernet.runtime.search.ctc_beam import PrefixBeamCTC
 
@@ -29,23 +30,6 @@ def brute_force(log_probs):
         totals.setdefault(collapse(path), []).append(score)
     summed = {key: np.logaddexp.reduce(scores) for key, scores in totals.items()}
     return sorted(summed.items(), key=lambda item: -item[1])
-
-
-class BigramLM:
-    """A bigram language model in place of an ESPnet one."""
-
-    def __init__(self, vocab, seed=0):
-        self.table = random_log_probs(vocab, vocab, seed)
-
-    def start(self):
-        return self.step([None], [len(self.table) - 1])
-
-    def step(self, states, tokens):
-        return [None for _ in states], self.table[tokens]
-
-    def score(self, tokens):
-        history = (len(self.table) - 1, *tokens)
-        return sum(self.table[a, b] for a, b in zip(history, tokens, strict=False))
 
 
 def run(search, log_probs, sizes=None, count=1):
@@ -83,7 +67,7 @@ def test_prefix_beam_is_exact_when_nothing_is_pruned(frames, vocab, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_fusion_is_exact_when_nothing_is_pruned(seed):
-    log_probs, lm = random_log_probs(5, 4, seed), BigramLM(4, seed + 100)
+    log_probs, lm = random_log_probs(5, 4, seed), BigramLM(random_log_probs(4, 4, seed + 100))
     search = PrefixBeamCTC(
         10_000, lm, 0.7, 0.3, token_top_k=None, prune_margin=None, commit_every=10_000
     )
@@ -102,7 +86,8 @@ def test_a_pruned_prefix_that_returns_is_not_counted_twice():
 
 
 @pytest.mark.parametrize(
-    "search", [GreedyCTC(), PrefixBeamCTC(5), PrefixBeamCTC(5, BigramLM(6), 0.5)]
+    "search",
+    [GreedyCTC(), PrefixBeamCTC(5), PrefixBeamCTC(5, BigramLM(random_log_probs(6, 6, 0)), 0.5)],
 )
 def test_pieces_do_not_change_the_result(search):
     log_probs = random_log_probs(200, 6, 3)

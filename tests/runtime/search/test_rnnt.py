@@ -9,6 +9,7 @@ from espnet2.asr_transducer.decoder.rnn_decoder import RNNDecoder
 from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from espnet2.asr_transducer.joint_network import JointNetwork
 
+from bigram_lm import BigramLM
 from espnet2_supernet.decode.predictor import TransducerHead
 from espnet2_supernet.runtime.search.rnnt import GreedyRNNT
 from espnet2_supernet.runtime.search.rnnt_beam import BeamRNNT
@@ -34,22 +35,9 @@ def frames(count, seed=0):
     return 2.0 * torch.randn(count, DIM, generator=generator)
 
 
-class BigramLM:
-    """A bigram language model in place of an ESPnet one."""
-
-    def __init__(self, vocab):
-        logits = np.random.default_rng(0).normal(size=(vocab, vocab))
-        self.table = torch.from_numpy(logits).log_softmax(-1).numpy()
-
-    def start(self):
-        return self.step([None], [len(self.table) - 1])
-
-    def step(self, states, tokens):
-        return [None for _ in states], self.table[tokens]
-
-    def score(self, tokens):
-        history = (len(self.table) - 1, *tokens)
-        return sum(self.table[a, b] for a, b in zip(history, tokens, strict=False))
+def bigram_lm(vocab):
+    logits = np.random.default_rng(0).normal(size=(vocab, vocab))
+    return BigramLM(torch.from_numpy(logits).log_softmax(-1).numpy())
 
 
 @torch.no_grad()
@@ -101,7 +89,7 @@ def test_beam_is_exact_when_nothing_is_pruned(predictor, count, max_symbols):
 
 
 def test_fusion_is_exact_when_nothing_is_pruned():
-    head, enc, lm = make_head(4), frames(2), BigramLM(4)
+    head, enc, lm = make_head(4), frames(2), bigram_lm(4)
     expected = brute_force(head, enc, 4, 2)
     search = BeamRNNT(head, 10_000, 2, lm, 0.6, 0.2, prune_margin=None)
     for one in run(search, enc, count=10_000):
@@ -140,7 +128,7 @@ def test_pieces_do_not_change_the_result(kind):
     search = {
         "greedy": GreedyRNNT(head),
         "beam": BeamRNNT(head, 4),
-        "fusion": BeamRNNT(head, 4, lm=BigramLM(8), lm_weight=0.4),
+        "fusion": BeamRNNT(head, 4, lm=bigram_lm(8), lm_weight=0.4),
     }[kind]
     whole = run(search, enc, count=4)
     assert whole[0].tokens
