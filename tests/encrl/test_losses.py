@@ -1,7 +1,5 @@
 """Losses of representation learning against plain loops; padding never counts."""
 
-import doctest
-
 import pytest
 import torch
 
@@ -76,8 +74,3 @@ def test_the_defaults_are_the_papers():
     assert given.weights["mse"] == given.weights["clip"] == 1.0
     assert (given.normalize, given.learn_scale) == (False, False)
     assert given.scale == pytest.approx(14.286, abs=1e-3)
-
-
-@pytest.mark.parametrize("module", [losses, settings], ids=lambda m: m.__name__)
-def test_doctests(module):
-    assert doctest.testmod(module).failed == 0

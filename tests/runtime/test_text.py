@@ -1,15 +1,9 @@
 """Tokens to text without a tokeniser."""
 
-import doctest
-
 import pytest
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.runtime import text
-
-
-def test_examples():
-    assert doctest.testmod(text).failed == 0
 
 
 @pytest.mark.parametrize(
