@@ -1,8 +1,9 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, alone or several together."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,31 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``folder``; its files go there when the block ends well.
+
+    Other files in ``folder`` stay. A kill leaves at most a hidden folder, which the next call
+    removes.
+
+    Args:
+        folder: Where the files shall be; it is made if needed.
+
+    Yields:
+        An empty folder on the same disk.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in temporary.iterdir():
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, suffix: str) -> None:

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from espnet2_supernet.atomic import atomic_path, remove_leftovers
+from espnet2_supernet.atomic import atomic_files, atomic_path, remove_leftovers
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -27,6 +27,26 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["b.txt"]
+
+
+def test_several_files_go_to_their_folder_together(tmp_path):
+    folder = tmp_path / "a" / "out"
+    with atomic_files(folder) as temporary:
+        (temporary / "one").write_text("old")
+        assert not folder.exists()
+    (folder / "mine").write_text("kept")
+    with pytest.raises(OSError), atomic_files(folder) as temporary:
+        (temporary / "one").write_text("half")
+        raise OSError
+    with atomic_files(folder) as temporary:
+        assert not list(temporary.iterdir())
+        assert (folder / "one").read_text() == "old"
+        (temporary / "one").write_text("new")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "one": "new",
+        "mine": "kept",
+    }
+    assert os.listdir(folder.parent) == ["out"]
 
 
 def test_rights_are_those_of_an_ordinary_file(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet2_supernet.atomic import atomic_files
 from espnet2_supernet.encoder.subsampling import FACTOR
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.export.check import check_folder
@@ -52,25 +51,17 @@ def export(
         CheckpointError: If a graph computes something else, or cannot be written.
     """
     need("onnxruntime")
-    temporary = output_dir.with_name(f".{output_dir.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        metadata = common_metadata(model.eval(), args, subnet)
-        graph = _encoder_graph(model, subnet, context)
-        write_encoder(graph, temporary / "encoder.onnx", metadata | context_metadata(context))
-        _write_heads(model, temporary, metadata)
-        lines = [f"{token} {index}\n" for index, token in enumerate(model.token_list)]
-        (temporary / "tokens.txt").write_text("".join(lines), encoding="utf-8")
-        differences = check_folder(model, subnet, context, temporary, waveforms)
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for file in temporary.iterdir():
-            os.replace(file, output_dir / file.name)
+        with atomic_files(output_dir) as temporary:
+            metadata = common_metadata(model.eval(), args, subnet)
+            graph = _encoder_graph(model, subnet, context)
+            write_encoder(graph, temporary / "encoder.onnx", metadata | context_metadata(context))
+            _write_heads(model, temporary, metadata)
+            lines = [f"{token} {index}\n" for index, token in enumerate(model.token_list)]
+            (temporary / "tokens.txt").write_text("".join(lines), encoding="utf-8")
+            return check_folder(model, subnet, context, temporary, waveforms)
     except OSError as error:
         raise CheckpointError(f"{output_dir}: cannot write ({error.strerror})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return differences
 
 
 def _encoder_graph(model: Any, subnet: str, context: Context) -> Any:

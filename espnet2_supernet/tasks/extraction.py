@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 
+from espnet2_supernet.atomic import atomic_files
 from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
@@ -82,20 +82,13 @@ def extract(
     row = _row(model, name)
     row.pop("mask", None)
     row.pop("depth", None)
-    temporary = output_dir.with_name(f".{output_dir.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        _write(model, args, name, row, temporary, output_dir)
-        summary = _prove(model, name, temporary, waveforms) | {"contexts": row["context"]}
-        (temporary / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for file in temporary.iterdir():
-            os.replace(file, output_dir / file.name)
+        with atomic_files(output_dir) as temporary:
+            _write(model, args, name, row, temporary, output_dir)
+            summary = _prove(model, name, temporary, waveforms) | {"contexts": row["context"]}
+            (temporary / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
     except OSError as error:
         raise CheckpointError(f"{output_dir}: cannot write ({error.strerror})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return summary
 
 
