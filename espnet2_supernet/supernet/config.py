@@ -88,20 +88,15 @@ mean 'subnets'?
         given = {key: value for key, value in spec.items() if value is not None}
         subnets = parse_table(given.get("subnets", DEFAULT_TABLE), f"{where}.subnets")
         names = list(subnets)
-        layer_norm = given.get("layer_norm", "shared")
-        if layer_norm not in ("shared", "per_subnet"):
-            raise ConfigError(f"{where}.layer_norm: write shared or per_subnet, got {layer_norm!r}")
-        sequential = given.get("sequential_backward", False)
-        if not isinstance(sequential, bool):
-            raise ConfigError(f"{where}.sequential_backward: true or false, got {sequential!r}")
+        _check_choices(given, where)
         config = cls(
             subnets=subnets,
             schedule=parse_schedule(given.get("schedule"), f"{where}.schedule"),
             loss_weights=_loss_weights(given.get("loss_weights"), names, f"{where}.loss_weights"),
-            layer_norm=layer_norm,
+            layer_norm=given.get("layer_norm", "shared"),
             distillation=_distillation(given.get("distillation"), names, f"{where}.distillation"),
             sampling=parse_sampling(given.get("sampling"), names, f"{where}.sampling"),
-            sequential_backward=sequential,
+            sequential_backward=given.get("sequential_backward", False),
         )
         _check_teacher(config, where)
         _check_readers(config, where)
@@ -118,6 +113,16 @@ mean 'subnets'?
             "sampling": self.sampling.to_dict(),
             "sequential_backward": self.sequential_backward,
         }
+
+
+def _check_choices(given: Mapping[str, Any], where: str) -> None:
+    """Check the values that are no block of their own."""
+    layer_norm = given.get("layer_norm", "shared")
+    if layer_norm not in ("shared", "per_subnet"):
+        raise ConfigError(f"{where}.layer_norm: write shared or per_subnet, got {layer_norm!r}")
+    sequential = given.get("sequential_backward", False)
+    if not isinstance(sequential, bool):
+        raise ConfigError(f"{where}.sequential_backward: true or false, got {sequential!r}")
 
 
 def _loss_weights(spec: Any, names: list[str], where: str) -> dict[str, float]:

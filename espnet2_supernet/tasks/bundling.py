@@ -89,12 +89,7 @@ def make_bundle(
     subnet: Subnet = model.supernet.subnet(name)
     context = subnet.resolve(context, allow_untrained)
     _check_parts(model, name, context, token_type)
-    trained = context in subnet.contexts and _mask_is_final(model, subnet)
-    if not trained and not allow_untrained:
-        raise ConfigError(
-            f"subnet '{name}': its mask has not reached its final sparsity; train to the end of "
-            "the schedule, or allow untrained subnets"
-        )
+    trained = _is_trained(model, subnet, context, allow_untrained)
     description = Description(
         precision=precision,
         features=_features(model),
@@ -134,8 +129,16 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
     joiner(token_type)
 
 
-def _mask_is_final(model: Any, subnet: Subnet) -> bool:
-    return subnet.mask is None or model.pruner is None or bool(model.pruner.finished)
+def _is_trained(model: Any, subnet: Subnet, context: Context, allow_untrained: bool) -> bool:
+    """Return whether a subnet was trained to the end, under this context; refuse it if not."""
+    final = subnet.mask is None or model.pruner is None or bool(model.pruner.finished)
+    trained = context in subnet.contexts and final
+    if not trained and not allow_untrained:
+        raise ConfigError(
+            f"subnet '{subnet.name}': its mask has not reached its final sparsity; train to the "
+            "end of the schedule, or allow untrained subnets"
+        )
+    return trained
 
 
 def _features(model: Any) -> Features:
