@@ -1,10 +1,11 @@
-"""Checks of the numbers that a pre-training is configured with, and of its batches."""
+"""Checks of what a pre-training is configured with, and of its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from espnet2_supernet.errors import ConfigError, DataError
+from espnet2_supernet.supernet.config import SupernetConfig
 
 
 def check_numbers(
@@ -34,6 +35,16 @@ def check_numbers(
         )
     if not 0 < feature_grad_mult <= 1:
         raise ConfigError(f"model_conf.feature_grad_mult: in (0, 1], got {feature_grad_mult}")
+
+
+def check_table(config: SupernetConfig) -> None:
+    """Refuse what pre-training cannot do with a table.
+
+    Raises:
+        ConfigError: If a subnet shall teach the others.
+    """
+    if config.distillation.weight > 0:
+        raise ConfigError("supernet_conf.distillation: not in pre-training, set its weight to 0")
 
 
 def check_frames(frames: int, ids: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features import views
-from espnet2_supernet.ssl.checks import check_frames, check_numbers
+from espnet2_supernet.ssl.checks import check_frames, check_numbers, check_table
 from espnet2_supernet.ssl.collapse import collapse_warnings
 from espnet2_supernet.ssl.heads import Wav2Vec2Heads, scale_gradient
 from espnet2_supernet.ssl.losses import BatchTerms, contrastive_loss
@@ -115,14 +115,10 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
             encoder.output_size(), final_dim, quantizer, dropout_features, norm
         )
         self.add_supernet(encoder, supernet_conf)
-        if self.supernet_config.distillation.weight > 0:
-            raise ConfigError(
-                "supernet_conf.distillation: not in pre-training, set its weight to 0"
-            )
+        check_table(self.supernet_config)
         contexts = [c for subnet in self.supernet.subnets.values() for c in subnet.contexts]
-        self.detach_streaming_targets = detach_streaming_targets and any(
-            context.is_full for context in contexts
-        )
+        has_full = any(context.is_full for context in contexts)
+        self.detach_streaming_targets = detach_streaming_targets and has_full
 
     def extract_features(
         self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
