@@ -66,14 +66,15 @@ def _coupled(spec: Mapping[str, Any], where: str) -> CoupledUnits:
     check_keys(spec, ("kinds", "min_kept"), where)
     kinds = spec.get("kinds")
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if not isinstance(kinds, (list, tuple)) or not kinds or len(set(map(str, kinds))) < len(kinds):
+    listed = isinstance(kinds, (list, tuple)) and all(isinstance(kind, str) for kind in kinds)
+    if not listed or not kinds or len(set(kinds)) < len(kinds):
         raise ConfigError(f"{where}.kinds: a list of different kinds of units, got {kinds!r}")
     least = spec.get("min_kept", 1)
     if not isinstance(least, Mapping):
         least = dict.fromkeys(kinds, least)
     check_keys(least, kinds, f"{where}.min_kept")
     return CoupledUnits(
-        tuple((str(kind), _size(least.get(kind, 1), f"{where}.min_kept")) for kind in kinds)
+        tuple((kind, _size(least.get(kind, 1), f"{where}.min_kept")) for kind in kinds)
     )
 
 

@@ -72,10 +72,12 @@ class TokenSpec:
         if not isinstance(spec, Mapping):
             raise ConfigError(f"{where}: write a block {{kind: salad, ...}}, got {spec!r}")
         kind = spec.get("kind")
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise ConfigError(f"{where}.kind: one of {', '.join(_KINDS)}, got {kind!r}")
         given = {key: value for key, value in spec.items() if value is not None}
         check_keys(given, ("kind", "positions", *_KINDS[kind]), where)
+        # A key of another kind may stand there without a value: so a command line takes it back
+        check_keys(spec, {"kind", "positions"}.union(*_KINDS.values()), where)
         if given.get("positions", "original") not in POSITIONS:
             raise ConfigError(
                 f"{where}.positions: write original or compacted, got {given['positions']!r}"

@@ -6,6 +6,7 @@ from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.config import SupernetConfig
 
 MASK = {"pattern": "elementwise", "sparsity": 0.5}
+KINDS = {"structured": {"kinds": [["linear_units"]]}}
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,8 @@ MASK = {"pattern": "elementwise", "sparsity": 0.5}
         ({"subnets": {"a": {"mask": ["b"]}}}, "a.mask"),
         ({"subnets": {"a": {"mask": MASK | {"score": ["magnitude"]}}}}, "mask.score"),
         ({"subnets": {"a": {"mask": MASK | {"include": 5}}}}, "mask.include"),
+        ({"subnets": {"a": {"mask": MASK | {"pattern": KINDS}}}}, "structured.kinds"),
+        ({"subnets": {"a": {"tokens": {"kind": ["salad"]}}}}, "tokens.kind"),
     ],
 )
 def test_the_key_is_named(block, key):
