@@ -58,7 +58,7 @@ def test_stage_tables_are_those_of_the_script(file, pattern):
 
 
 def test_every_built_stage_has_its_function():
-    scripts = ("supernet.sh", "scripts/data.sh", "scripts/training.sh")
+    scripts = [f"scripts/{name}.sh" for name in ("data", "training", "evaluation")]
     text = "".join((TEMPLATE / name).read_text() for name in scripts)
     functions = {int(number) for number in re.findall(r"^stage_(\d+)\(\)", text, re.MULTILINE)}
     assert functions == set(stages_of_script()) - unbuilt_stages()

@@ -93,12 +93,7 @@ in_dir() { local f; for f in $2; do echo "$1/$f"; done; } # DIR "a b" -> DIR/a D
 supernet() { (cd "${supernet_dir}" && ./run.sh --python "${python}" --ngpu "${ngpu}" ${supernet_args} "$@"); }
 
 find_teacher() { # sets teacher_model to a name in teacher_exp
-    local found
-    # shellcheck disable=SC2206  # a pattern
-    found=(${teacher_exp}/${teacher_model:-valid.*.ave.pth})
-    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run stage 1 first"
-    [ "${#found[@]}" -eq 1 ] || die 1 "choose --teacher_model from: ${found[*]##*/}"
-    teacher_model=${found[0]##*/}
+    teacher_model=$(only_file "${teacher_exp}/${teacher_model:-valid.*.ave.pth}" "run stage 1 first" --teacher_model)
 }
 
 # ------------------------------------------------------------------------------------ stages
@@ -131,9 +126,4 @@ stage_9() { # the teacher is the reference
 
 # -------------------------------------------------------------------------------------- main
 
-for number in "${!stage_titles[@]}"; do
-    wants "${number}" || continue
-    log "Stage ${number}: ${stage_titles[number]}"
-    "stage_${number}"
-done
-log "Done in ${SECONDS} s."
+run_stages

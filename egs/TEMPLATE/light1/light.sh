@@ -162,9 +162,4 @@ stage_8() {
         --latency "${recipe}/exp/latency_${tag}/latency.json" --out "${recipe}/exp/RESULTS_${tag}.md"
 }
 
-for number in "${!stage_titles[@]}"; do
-    wants "${number}" || continue
-    log "Stage ${number}: ${stage_titles[number]}"
-    "stage_${number}"
-done
-log "Done in ${SECONDS} s."
+run_stages

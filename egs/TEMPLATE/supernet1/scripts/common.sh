@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # some variables are those of the calling script
 # Helpers of the recipes; source it after `set -euo pipefail`.
 #
 #   log TEXT...                     one line with the time
@@ -6,6 +7,8 @@
 #   needs FILE HINT               exit with the hint if FILE is missing
 #   parse_options SCRIPT "$@"       --name value | --name=value, for the variables of SCRIPT's options block
 #   wants STAGE                     is the stage selected by --stage, --stop_stage and --skip_stages?
+#   run_stages                      stage_<number>, with its title of stage_titles, for each that is selected
+#   only_file PATTERN HINT OPTION   name of the file that fits; exit with the hint, or a choice, if not just one
 #   once MARK INPUTS OUTPUTS cmd... run cmd unless MARK is newer than INPUTS and came from the same cmd
 #   run_jobs NJ LOG cmd...          NJ jobs side by side; {JOB} becomes 1..NJ
 #   run_logged LOG cmd...           stderr to LOG, its end shown on failure; stdout (progress) to the screen
@@ -109,9 +112,26 @@ parse_options() {
 
 # ----------------------------------------------------------------------------------- stages
 
-# shellcheck disable=SC2154  # the three variables are options of the calling script
 wants() {
     [ "$1" -ge "${stage}" ] && [ "$1" -le "${stop_stage}" ] && [[ " ${skip_stages} " != *" $1 "* ]]
+}
+
+run_stages() {
+    local number
+    for number in "${!stage_titles[@]}"; do
+        wants "${number}" || continue
+        log "Stage ${number}: ${stage_titles[number]}"
+        "stage_${number}"
+    done
+    log "Done in ${SECONDS} s."
+}
+
+only_file() { # to be assigned to a variable without `local`: then its failure stops the script
+    # shellcheck disable=SC2206  # a pattern
+    local found=($1)
+    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: $2"
+    [ "${#found[@]}" -eq 1 ] || die 1 "choose $3 from: ${found[*]##*/}"
+    echo "${found[0]##*/}"
 }
 
 # Command line without what cannot change the result: how many jobs, devices and nodes share it.
@@ -167,7 +187,7 @@ _show_failure() { # LOG
 _run_jobs_on_cluster() {
     local nj=$1 log=${2//\{JOB\}/JOB}
     shift 2
-    # shellcheck disable=SC2086,SC2154  # decode_cmd is a command with options (cmd.sh)
+    # shellcheck disable=SC2086  # decode_cmd is a command with options (cmd.sh)
     ${decode_cmd} "JOB=1:${nj}" "${log}" "${@//\{JOB\}/JOB}"
 }
 

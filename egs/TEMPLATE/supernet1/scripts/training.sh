@@ -107,12 +107,7 @@ stage_7() {
 }
 
 find_ssl_model() { # sets ssl_model to a name in ssl_exp
-    local found
-    # shellcheck disable=SC2206  # a pattern
-    found=(${ssl_exp}/${ssl_model:-valid.*.ave.pth})
-    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run stage 7 first (--use_ssl true)"
-    [ "${#found[@]}" -eq 1 ] || die 1 "choose --ssl_model from: ${found[*]##*/}"
-    ssl_model=${found[0]##*/}
+    ssl_model=$(only_file "${ssl_exp}/${ssl_model:-valid.*.ave.pth}" "run stage 7 first (--use_ssl true)" --ssl_model)
 }
 
 # -------------------------------------------------------------------------------- recognition
