@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class SupernetError(Exception):
@@ -40,3 +41,9 @@ def check_keys(given: Iterable[str], valid: Iterable[str], where: str) -> None:
         close = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"valid keys: {', '.join(valid)}"
         raise ConfigError(f"{where}: unknown key '{key}'; {hint}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a configuration gave a finite number; true and false are none."""
+    finite = isinstance(value, (int, float)) and value == value and abs(value) != float("inf")
+    return finite and not isinstance(value, bool)

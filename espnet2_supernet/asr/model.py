@@ -154,15 +154,12 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
 
     def _choose(self, step: JointStep, rows: list[Draw], raw: Tensor, feats: Tensor) -> None:
         """Note which frames each subnet of the step computes, of ``(V * B, T', D)``."""
+        if not self.rules:
+            return
+        needed = frames_needed(step.text, step.text_lengths)
         for subnet, context, _ in rows:
             seen, made_of = (views.view_of(x, step.views, context) for x in (raw, feats))
-            keep = self.choose_frames(
-                subnet.name,
-                seen,
-                made_of,
-                step.lengths,
-                frames_needed(step.text, step.text_lengths),
-            )
+            keep = self.choose_frames(subnet.name, seen, made_of, step.lengths, needed)
             if keep is not None:
                 step.keep[subnet.name] = keep
 

@@ -102,8 +102,5 @@ def clip(teacher: Tensor, student: Tensor, scale: Tensor | float) -> tuple[Tenso
     with torch.autocast(student.device.type, enabled=False):
         logits = scale * (student.float() @ teacher.float().T)
         own = torch.arange(len(logits), device=logits.device)
-        rows, columns = (
-            functional.cross_entropy(logits, own),
-            functional.cross_entropy(logits.T, own),
-        )
+        rows, columns = (functional.cross_entropy(one, own) for one in (logits, logits.T))
         return 0.5 * (rows + columns), (logits.argmax(dim=1) == own).float().mean()

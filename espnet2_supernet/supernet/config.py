@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.errors import ConfigError, check_keys, is_number
 from espnet2_supernet.sparsity.schedule_spec import ScheduleSpec, parse_schedule
 from espnet2_supernet.supernet.sampling import Sampling, parse_sampling
 from espnet2_supernet.supernet.subnet import Subnet
@@ -134,7 +134,7 @@ def _loss_weights(spec: Any, names: list[str], where: str) -> dict[str, float]:
     for name in names:
         if name not in spec:
             raise ConfigError(f"{where}: the weight of subnet '{name}' is missing")
-        if not _is_number(spec[name]) or spec[name] <= 0:
+        if not is_number(spec[name]) or spec[name] <= 0:
             raise ConfigError(
                 f"{where}.{name}: a weight above 0, got {spec[name]!r}; a subnet that is not "
                 "trained does not belong in the table"
@@ -148,7 +148,7 @@ def _distillation(spec: Any, names: list[str], where: str) -> Distillation:
         raise ConfigError(f"{where}: write {{weight: 0.1, teacher: {names[0]}}}, got {spec!r}")
     check_keys(spec, ("weight", "teacher"), where)
     weight, teacher = spec.get("weight", 0.0), spec.get("teacher", names[0])
-    if not _is_number(weight) or weight < 0:
+    if not is_number(weight) or weight < 0:
         raise ConfigError(f"{where}.weight: a number from 0, got {weight!r}")
     if teacher not in names:
         raise ConfigError(f"{where}.teacher: no subnet {teacher!r}; there are: {', '.join(names)}")
@@ -186,8 +186,3 @@ def _check_readers(config: SupernetConfig, where: str) -> None:
         f"{where}.schedule: {what} changes weights that a mask prunes, and subnets without "
         f"this mask read them; give all subnets one mask, {instead}"
     )
-
-
-def _is_number(value: Any) -> bool:
-    finite = isinstance(value, (int, float)) and value == value and abs(value) != float("inf")
-    return finite and not isinstance(value, bool)

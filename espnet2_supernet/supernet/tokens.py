@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.errors import ConfigError, check_keys, is_number
 
 # What each kind may be told besides its kind and its positions
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -94,9 +94,9 @@ class TokenSpec:
 
 def _check_values(spec: TokenSpec, where: str) -> None:
     ratio, threshold = spec.keep_ratio, spec.threshold
-    if ratio is not None and not (_is_number(ratio) and 0 < ratio <= 1):
+    if ratio is not None and not (is_number(ratio) and 0 < ratio <= 1):
         raise ConfigError(f"{where}.keep_ratio: a fraction above 0, at most 1; got {ratio!r}")
-    if threshold is not None and not _is_number(threshold):
+    if threshold is not None and not is_number(threshold):
         raise ConfigError(f"{where}.threshold: a number, got {threshold!r}")
     if threshold is not None and spec.kind == "salad" and not 0 < threshold < 1:
         raise ConfigError(f"{where}.threshold: a probability inside (0, 1), got {threshold!r}")
@@ -109,8 +109,3 @@ def _check_values(spec: TokenSpec, where: str) -> None:
     for name, value, least in (("factor", spec.factor, 2), ("seed", spec.seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigError(f"{where}.{name}: a whole number from {least}, got {value!r}")
-
-
-def _is_number(value: Any) -> bool:
-    finite = isinstance(value, (int, float)) and value == value and abs(value) != float("inf")
-    return finite and not isinstance(value, bool)

@@ -96,11 +96,7 @@ def _check_options(args: argparse.Namespace, options: Mapping[str, Any], heads: 
             differing.append(f"{name}: {getattr(args, name)}, must be {options[name]}")
     if differing:
         raise ConfigError("; ".join(differing))
-    blocks = (
-        ("frontend_conf", "encoder_conf", "model_conf")
-        if heads
-        else ("frontend_conf", "encoder_conf")
-    )
+    blocks = ["frontend_conf", "encoder_conf", *(["model_conf"] if heads else [])]
     classes = {f"{table.name}_conf": table for table in SupernetSSLTask.class_choices_list}
     for block in blocks:
         table = classes[block]

@@ -21,12 +21,8 @@ from espnet2_supernet.tasks.transfer import differing_options, differing_tables
 from espnet2_supernet.train.checkpoint import load_weights
 
 _BODY = ("encoder.", "normalize.", "frontend.")  # must fit exactly
-_HEADS = (
-    "ctc.",
-    "predictor.",
-    "joint_network.",
-    "detector.",
-)  # each is taken over where both have it
+# Each is taken over where both have it
+_HEADS = ("ctc.", "predictor.", "joint_network.", "detector.")
 _DROPPED = ("pruner.", "num_batches", "log_scale")
 _BLOCKS = "encoder.blocks."
 

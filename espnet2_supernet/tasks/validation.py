@@ -148,11 +148,8 @@ def _check_criteria(
     args: argparse.Namespace, statistics: Sequence[str], model_statistics: Sequence[str]
 ) -> None:
     """Refuse to rank epochs by a statistic that is never reported: nothing would be averaged."""
-    known = [
-        "loss",
-        "acc",
-        *model_statistics,
-    ]  # acc: in ESPnet's default, skipped where a model has none
+    # acc: in ESPnet's default, skipped where a model has none
+    known = ["loss", "acc", *model_statistics]
     for subnet in SupernetConfig.parse(getattr(args, "supernet_conf", None)).subnets:
         known += [f"{kind}_{subnet}" for kind in statistics]
     for _phase, statistic, *_ in args.best_model_criterion:

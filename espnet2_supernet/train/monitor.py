@@ -19,6 +19,9 @@ PlotFunction = Callable[[Mapping[str, float], Path], None]
 History = Mapping[int, Mapping[str, Mapping[str, Any]]]
 HistoryPlot = Callable[[History, Path], None]
 
+# Statistics of a subnet that are shown in percent, and what they are called
+_SHARES = {"cer": "CER", "accuracy": "accuracy", "agreement": "agreement", "keep_ratio": "kept"}
+
 
 class EpochMonitor:
     """Collects and shows the state of a supernet at the end of each epoch.
@@ -128,12 +131,7 @@ class EpochMonitor:
             fields = []
             if f"loss_{name}" in valid:
                 fields.append(f"loss {_number(valid[f'loss_{name}'])}")
-            for word, key in (
-                ("CER", "cer"),
-                ("accuracy",) * 2,
-                ("agreement",) * 2,
-                ("kept", "keep_ratio"),
-            ):
+            for key, word in _SHARES.items():
                 if f"{key}_{name}" in valid:
                     fields.append(f"{word} {100 * float(valid[f'{key}_{name}']):.1f} %")
             if fields:
