@@ -64,7 +64,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     folder = Path(args.output_dir)
     found = export(model, options, args.subnet, context, folder, waveforms)
     told = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
-    words = context.describe(frame_ms=1).replace(" ms", "")
+    words = context.in_frames()
     print(
         f"{folder}: subnet '{args.subnet}' ({words}{'' if context.is_full else ' frames'})"
         f"; largest difference to PyTorch on {len(waveforms)} waveforms: {told}"

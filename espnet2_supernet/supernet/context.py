@@ -93,6 +93,10 @@ class Context:
         chunk, left, right = (f"{frames * frame_ms:g} ms" for frames in spans)
         return f"chunk {chunk}, left {left}, right {right}"
 
+    def in_frames(self) -> str:
+        """Say the context in encoder frames."""
+        return self.describe(frame_ms=1).replace(" ms", "")
+
     def algorithmic_latency_ms(self, frame_ms: float, feature_lookahead_ms: float = 0.0) -> float:
         """Return how late the first frame of a chunk is known on an infinitely fast machine.
 

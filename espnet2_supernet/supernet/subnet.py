@@ -65,9 +65,9 @@ untrained contexts
         if context is None:
             return self.context
         if context not in self.contexts and not allow_untrained:
-            trained = " | ".join(_in_frames(one) for one in self.contexts)
+            trained = " | ".join(one.in_frames() for one in self.contexts)
             raise ConfigError(
-                f"subnet '{self.name}' was not trained for {_in_frames(context)}; trained: "
+                f"subnet '{self.name}' was not trained for {context.in_frames()}; trained: "
                 f"{trained} (in frames); choose one of these, or allow untrained contexts"
             )
         if self.tokens is not None:
@@ -90,10 +90,6 @@ def check_decidable(where: str, tokens: TokenSpec, contexts: Iterable[Context]) 
     if tokens.sees_utterance and streaming:
         raise ConfigError(
             f"{where}: tokens.keep_ratio ranks the frames of the whole utterance, which "
-            f"{_in_frames(streaming[0])} does not wait for: give a threshold (salad: leave "
+            f"{streaming[0].in_frames()} does not wait for: give a threshold (salad: leave "
             "keep_ratio out to take the detector's), or use full context"
         )
-
-
-def _in_frames(context: Context) -> str:
-    return context.describe(frame_ms=1).replace(" ms", "")

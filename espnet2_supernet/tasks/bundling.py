@@ -188,18 +188,13 @@ def _source(model: Any, subnet: Subnet, trained: bool, origin: Origin) -> Source
     return Source(
         subnet=subnet.name,
         trained=trained,
-        contexts=[_words(one) for one in subnet.contexts],
+        contexts=[one.in_frames() for one in subnet.contexts],
         pattern="" if subnet.mask is None else str(subnet.mask.pattern.to_spec()),
         sparsity=1.0 - counts["prunable_nonzero"] / counts["prunable"],
         config_sha256=origin.config_sha256,
         model_sha256=origin.model_sha256,
         package_version=__version__,
     )
-
-
-def _words(context: Context) -> str:
-    """Say a context in encoder frames."""
-    return context.describe(frame_ms=1).replace(" ms", "")
 
 
 def _weights(model: Any, name: str, description: Description) -> Weights:
