@@ -14,7 +14,7 @@ def test_the_block_kernels_are_a_choice_of_the_configuration(
     monkeypatch.setattr(block_linear, "_enabled", not wanted)
     seen = []
     monkeypatch.setattr(
-        base.SupernetTrainer,
+        base.PlottingTrainer,
         "run",
         lambda **_: seen.append(
             (block_linear._enabled, torch.backends.mkldnn.matmul.fp32_precision)
