@@ -13,8 +13,9 @@ schedule        when, and how sparse by then?          cubic, constant, one_shot
 
 Reading order: ``linear`` (the masked layer), ``pattern`` and ``n_m``, ``score``, ``ranking``,
 ``schedule``, ``pruner`` (puts them together), ``averaging``. The ``*_spec`` files read YAML. What
-can be cut out of a network for good is in ``units`` and ``unit_group``; ``growth`` swaps groups
-by the gradients of ``effective``; ``hard_concrete`` learns gates instead of scoring.
+can be cut out of a network for good is in ``units``, ``unit_group`` and ``unit_selection``;
+``growth`` swaps groups by the gradients of ``effective``; ``hard_concrete`` learns gates instead of
+scoring; ``rewinding`` starts each round of iterative pruning from the same weights.
 
 Example:
     Two of four weights are kept. The first is pruned, but the dense pass goes on training it, and
