@@ -112,14 +112,31 @@ class SubnetEncoding(JointTraining):
         raw, lengths = self.encoder.subsampled(feats, feat_lengths)
         keep = self.choose_frames(name, raw, feats, lengths)
         with self.supernet.active_subnet(name) as active:
-            out, out_lengths = self.encoder.encode_frames(
-                self.encoder.dropout(raw),
-                lengths,
-                context or active.context,
-                keep,
-                keep is not None and self.rules[name].compacted,
+            out, out_lengths = self.encode_kept(
+                name, self.encoder.dropout(raw), lengths, context or active.context, keep
             )
         return out, out_lengths, None if keep is None else kept_times(keep)
+
+    def encode_kept(
+        self, name: str, frames: Tensor, lengths: Tensor, context: Context, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode what a rule leaves of subsampled frames; the subnet must be active.
+
+        Args:
+            name: Subnet.
+            frames: ``(B, T', D)``.
+            lengths: Frames of each utterance ``(B,)``.
+            context: One of its contexts.
+            keep: Result of :meth:`choose_frames`.
+
+        Returns:
+            Encoder output ``(B, T'', D)`` and its lengths ``(B,)``.
+        """
+        if keep is None:
+            return self.encoder.encode_frames(frames, lengths, context)
+        rule = self.rules[name]
+        frames, _ = rule.combine(frames, keep)
+        return self.encoder.encode_frames(frames, lengths, context, keep, rule.compacted)
 
     def encode_features(
         self,

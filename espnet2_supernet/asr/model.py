@@ -186,8 +186,7 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         seen = views.view_of(frames, step.views, context)
         with self.supernet.active_subnet(subnet.name):
             keep = step.keep.get(subnet.name)
-            compacted = keep is not None and self.rules[subnet.name].compacted
-            enc, _ = self.encoder.encode_frames(seen, step.lengths, context, keep, compacted)
+            enc, _ = self.encode_kept(subnet.name, seen, step.lengths, context, keep)
         if keep is not None:
             step = step.of_kept(subnet.name, keep)
         loss = self._loss_of(step, subnet.name, enc, predicted)

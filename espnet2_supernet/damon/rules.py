@@ -8,7 +8,7 @@ stream as in a whole utterance, but for scores within rounding of the threshold.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from espnet2_supernet.damon.detector import SaladDetector
 from espnet2_supernet.damon.feasibility import at_least, best_frames
+from espnet2_supernet.damon.merging import Carried, merge_dropped
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.tokens import TokenSpec
@@ -30,10 +31,12 @@ class RuleState:
     Attributes:
         num_past: Frames so far.
         detector: State of the detector, if there is one.
+        carried: Frames dropped since the last kept one, if they are merged.
     """
 
     num_past: int = 0
     detector: Tensor | None = None
+    carried: Carried | None = None
 
 
 class KeepRule(ABC):
@@ -70,13 +73,32 @@ class KeepRule(ABC):
             Scores ``(B, n)``, larger = keep, and what replaces ``state.detector``.
         """
 
-    def decide(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, RuleState]:
+    def decide(
+        self, frames: Tensor, feats: Tensor, state: RuleState
+    ) -> tuple[Tensor, Tensor, RuleState]:
         """Decide about the next frames of a stream; see ``FrameKeeper``."""
         scores, detector = self.scores(frames, feats, state)
         keep = scores >= self.threshold
         if state.num_past == 0:
             keep[:, :1] = True
-        return keep, replace(state, num_past=state.num_past + frames.size(1), detector=detector)
+        num_past = state.num_past + frames.size(1)
+        frames, carried = self.combine(frames, keep, state.carried)
+        return keep, frames, RuleState(num_past, detector, carried)
+
+    def combine(
+        self, frames: Tensor, keep: Tensor, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried | None]:
+        """Let kept frames take the dropped ones with them, if the rule says so.
+
+        Args:
+            frames: ``(B, n, D)``.
+            keep: Which of them are kept ``(B, n)``.
+            carried: Result of the last call; None before the first frame.
+
+        Returns:
+            The frames as the blocks shall see them ``(B, n, D)``, and what the next call needs.
+        """
+        return merge_dropped(frames, keep, carried) if self.spec.merge == "mean" else (frames, None)
 
     @torch.no_grad()
     def choose(

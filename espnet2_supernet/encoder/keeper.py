@@ -21,7 +21,7 @@ class FrameKeeper(Protocol):
         """Return the state before the first frame."""
         ...
 
-    def decide(self, frames: Tensor, feats: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def decide(self, frames: Tensor, feats: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]:
         """Decide about the next frames.
 
         Args:
@@ -30,7 +30,8 @@ class FrameKeeper(Protocol):
             state: Result of :meth:`init_state` or of the last call; it is not changed.
 
         Returns:
-            Which frames to keep ``(B, n)``, True = keep, and the next state.
+            Which frames to keep ``(B, n)``, True = keep, the frames as the blocks shall see them
+            ``(B, n, D)``, and the next state.
         """
         ...
 

@@ -97,15 +97,16 @@ def stream(
     state = replace(state, feats=feats[:, whole:])
     if whole:
         new, state.subsampling = encoder.subsampling(feats[:, :whole], state.subsampling)
-        state.frames = torch.cat([state.frames, new], dim=1)
         if state.dropping is not None:
-            state.dropping = _decided(state.dropping, new, feats[:, :whole])
+            new, state.dropping = _decided(state.dropping, new, feats[:, :whole])
+        state.frames = torch.cat([state.frames, new], dim=1)
     return _stream_chunks(encoder, state, is_final)
 
 
-def _decided(dropping: Dropping, frames: Tensor, feats: Tensor) -> Dropping:
-    keep, state = dropping.keeper.decide(frames, feats, dropping.state)
-    return replace(dropping, state=state, keep=torch.cat([dropping.keep, keep], dim=1))
+def _decided(dropping: Dropping, frames: Tensor, feats: Tensor) -> tuple[Tensor, Dropping]:
+    keep, frames, state = dropping.keeper.decide(frames, feats, dropping.state)
+    keep = torch.cat([dropping.keep, keep], dim=1)
+    return frames, replace(dropping, state=state, keep=keep)
 
 
 def _stream_chunks(

@@ -16,7 +16,8 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "random": ("keep_ratio", "seed"),
     "downsample": ("factor",),
 }
-POSITIONS = ("original", "compacted")
+_SHARED = ("kind", "positions", "merge")
+_CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class TokenSpec:
             scores (``salad``, ``energy``), or by chance (``random``).
         positions: ``original``, the frames' places in the utterance, or ``compacted``, counting
             kept frames only.
+        merge: What a kept frame takes with it: ``none``, or ``mean``, the mean of itself and of the
+            dropped frames directly before it.
         factor: One frame of so many is kept (``downsample``).
         seed: Of the draws (``random``).
     """
@@ -41,6 +44,7 @@ class TokenSpec:
     threshold: float | None = None
     keep_ratio: float | None = None
     positions: str = "original"
+    merge: str = "none"
     factor: int = 2
     seed: int = 0
 
@@ -75,20 +79,19 @@ class TokenSpec:
         if not isinstance(kind, str) or kind not in _KINDS:
             raise ConfigError(f"{where}.kind: one of {', '.join(_KINDS)}, got {kind!r}")
         given = {key: value for key, value in spec.items() if value is not None}
-        check_keys(given, ("kind", "positions", *_KINDS[kind]), where)
+        check_keys(given, (*_SHARED, *_KINDS[kind]), where)
         # A key of another kind may stand there without a value: so a command line takes it back
-        check_keys(spec, {"kind", "positions"}.union(*_KINDS.values()), where)
-        if given.get("positions", "original") not in POSITIONS:
-            raise ConfigError(
-                f"{where}.positions: write original or compacted, got {given['positions']!r}"
-            )
+        check_keys(spec, set(_SHARED).union(*_KINDS.values()), where)
+        for key, choices in _CHOICES.items():
+            if given.get(key, choices[0]) not in choices:
+                raise ConfigError(f"{where}.{key}: write {' or '.join(choices)}, got {given[key]!r}")
         found = cls(**given)
         _check_values(found, where)
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :meth:`parse` reads back to an equal declaration."""
-        keys = ("kind", "positions", *_KINDS[self.kind])
+        keys = (*_SHARED, *_KINDS[self.kind])
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
 

@@ -52,7 +52,7 @@ def test_a_stream_keeps_what_the_whole_utterance_keeps(kind):
             part = slice(start, start + size)
             made_of = slice(FACTOR * start, FACTOR * (start + size))
             if start < 50:
-                keep, state = keeper.decide(frames[:, part], feats[:, made_of], state)
+                keep, _, state = keeper.decide(frames[:, part], feats[:, made_of], state)
                 found.append(keep)
             start += size
         assert torch.equal(torch.cat(found, dim=1), whole)

@@ -17,7 +17,7 @@ def feed(session, speech, size):
     return session.finish()
 
 
-@pytest.mark.parametrize("tokens", ["salad", "compacted", "downsample", "random"])
+@pytest.mark.parametrize("tokens", ["salad", "compacted", "merged", "downsample", "random"])
 @pytest.mark.parametrize("subnet", ["device", "ahead"])
 @pytest.mark.parametrize(("use", "search"), SEARCHES)
 def test_streamed_equals_masked(tiny_model, speech, tokens, subnet, use, search):

@@ -42,7 +42,7 @@ class Told:
 
     def decide(self, frames, feats, state):
         assert feats.size(1) % frames.size(1) == 0
-        return self.keep[:, state : state + frames.size(1)], state + frames.size(1)
+        return self.keep[:, state : state + frames.size(1)], frames, state + frames.size(1)
 
 
 @pytest.fixture(scope="module", params=ENCODERS)

@@ -16,6 +16,7 @@ SUBNETS = {
 TOKEN_RULES = {
     "salad": {"kind": "salad"},
     "compacted": {"kind": "salad", "positions": "compacted"},
+    "merged": {"kind": "salad", "merge": "mean"},
     "downsample": {"kind": "downsample"},
     "random": {"kind": "random", "keep_ratio": 0.5},
     "energy": {"kind": "energy", "threshold": -0.5},

@@ -21,7 +21,7 @@ def table(tokens, context="full", **rest):
         {"kind": "salad", "threshold": 0.3, "positions": "compacted"},
         {"kind": "energy", "threshold": -0.5},
         {"kind": "random", "keep_ratio": 0.5, "seed": 3},
-        {"kind": "downsample", "factor": 3},
+        {"kind": "downsample", "factor": 3, "merge": "mean"},
     ],
 )
 def test_round_trip(spec):
@@ -46,6 +46,7 @@ def test_round_trip(spec):
         ({"kind": "salad", "keep_ratio": 1.5}, "above 0, at most 1"),
         ({"kind": "salad", "keep_ratio": 0.5, "threshold": 0.5}, "not both"),
         ({"kind": "salad", "positions": "relative"}, "write original or compacted"),
+        ({"kind": "salad", "merge": True}, "write none or mean, got True"),
         ({"kind": "energy"}, "needs a threshold or a keep_ratio"),
         ({"kind": "random"}, "needs a keep_ratio"),
         ({"kind": "downsample", "factor": 1}, "a whole number from 2"),
