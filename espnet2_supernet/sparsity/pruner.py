@@ -59,6 +59,7 @@ class Pruner(SchedulePosition):
         total_steps: Steps of the whole training, int64 scalar, 0 = unknown.
 
     Example:
+        >>> from espnet2_supernet.sparsity.linear import MaskedLinear
         >>> layer = MaskedLinear(4, 1)
         >>> layer.add_mask("device")
         >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 4.0, 3.0, 2.0]]))
