@@ -84,7 +84,9 @@ class TokenSpec:
         check_keys(spec, set(_SHARED).union(*_KINDS.values()), where)
         for key, choices in _CHOICES.items():
             if given.get(key, choices[0]) not in choices:
-                raise ConfigError(f"{where}.{key}: write {' or '.join(choices)}, got {given[key]!r}")
+                raise ConfigError(
+                    f"{where}.{key}: write {' or '.join(choices)}, got {given[key]!r}"
+                )
         found = cls(**given)
         _check_values(found, where)
         return found
