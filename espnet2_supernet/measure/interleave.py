@@ -56,9 +56,9 @@ def run_interleaved(
 ) -> list[list[list[Record]]]:
     """Recognise all utterances with all rows, round robin.
 
-    Within an utterance the rows take turns, and the row that begins changes from utterance to
-    utterance, so that no row always runs with the caches another one left. Before that the first
-    utterance warms every row up.
+    Within an utterance the rows take turns in an order that changes from utterance to utterance,
+    so that no row always runs with the caches another one left. Before that the first utterance
+    warms every row up.
 
     Args:
         engines: The rows.
@@ -75,20 +75,30 @@ def run_interleaved(
     records: list[list[list[Record]]] = [[[] for _ in range(repeats)] for _ in engines]
     for one_pass in range(repeats):
         for position, samples in enumerate(utterances.values()):
-            for row in turn(len(engines), one_pass + position):
+            for row in turn(len(engines), one_pass * len(utterances) + position):
                 records[row][one_pass].append(recognise(engines[row], samples, clock))
         pass_done(one_pass + 1)
     return records
 
 
-def turn(rows: int, first: int) -> list[int]:
-    """Return the order of the rows when row ``first`` (counted round) begins.
+def turn(rows: int, number: int) -> list[int]:
+    """Return the order of the rows in a turn: a Williams design (Australian J. Sci. Res. A2, 1949).
+
+    Over ``rows`` turns, twice as many if there is an odd number of them, every row has every place
+    equally often and every other row before it equally often: what a row leaves in the caches
+    slows all that follow it alike.
+
+    Args:
+        rows: Number of rows.
+        number: Number of the turn, from 0.
 
     Example:
-        >>> turn(3, 4)
-        [1, 2, 0]
+        >>> [turn(4, number) for number in range(4)]
+        [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
     """
-    return [(first + i) % rows for i in range(rows)]
+    zigzag = [(i + 1) // 2 if i % 2 else rows - i // 2 for i in range(rows)]
+    order = [(row + number) % rows for row in zigzag]
+    return order[::-1] if rows % 2 and number // rows % 2 else order
 
 
 def recognise(engine: Engine, samples: np.ndarray, clock: StageClock) -> Record:
