@@ -47,18 +47,23 @@ def test_a_dense_row_is_pruned_once(trained, tmp_path):
         prune_extract.main(command(trained, out, "server", *pattern))
 
 
+def extract_half(trained, out, pattern):
+    """Cut half of the units out of the dense row: the summary, and the encoder's configuration."""
+    prune_extract.main(command(trained, out, "server", "--sparsity", "0.5", "--pattern", pattern))
+    summary = json.loads((out / "extract.json").read_text())
+    before = json.loads((trained / "subnets.json").read_text())["server"]
+    assert summary["max_abs_diff"] <= 1e-5
+    assert summary["nonzero"] == summary["parameters"] < before["parameters"]
+    return summary, yaml.safe_load((out / "config.yaml").read_text())["encoder_conf"]
+
+
 def test_a_structured_row_gets_smaller_and_espnet_loads_it(trained, tmp_path, monkeypatch):
     from espnet2.bin.asr_inference import Speech2Text
 
     out = tmp_path / "small"
     kinds = "[attention_heads, linear_units, convolution_channels]"
     pattern = f"{{structured: {{kinds: {kinds}}}}}"
-    prune_extract.main(command(trained, out, "server", "--sparsity", "0.5", "--pattern", pattern))
-    summary = json.loads((out / "extract.json").read_text())
-    before = json.loads((trained / "subnets.json").read_text())["server"]
-    assert summary["max_abs_diff"] <= 1e-5
-    assert summary["nonzero"] == summary["parameters"] < before["parameters"]
-    conf = yaml.safe_load((out / "config.yaml").read_text())["encoder_conf"]
+    summary, conf = extract_half(trained, out, pattern)
     assert conf["attention_heads"] == 1 and conf["attention_head_size"] == 8
     assert conf["linear_units"] == 16 and conf["convolution_channels"] == 8
     monkeypatch.chdir(tmp_path)
@@ -74,12 +79,7 @@ def test_a_structured_row_gets_smaller_and_espnet_loads_it(trained, tmp_path, mo
 def test_dimensions_of_heads_are_cut_out_and_bundles_say_why_they_cannot(trained, tmp_path):
     pattern = "{structured: {kinds: [key_dimensions, value_dimensions]}}"
     out = tmp_path / "small"
-    prune_extract.main(command(trained, out, "server", "--sparsity", "0.5", "--pattern", pattern))
-    summary = json.loads((out / "extract.json").read_text())
-    before = json.loads((trained / "subnets.json").read_text())["server"]
-    assert summary["max_abs_diff"] <= 1e-5
-    assert summary["nonzero"] == summary["parameters"] < before["parameters"]
-    conf = yaml.safe_load((out / "config.yaml").read_text())["encoder_conf"]
+    _, conf = extract_half(trained, out, pattern)
     assert conf["attention_heads"] == 2 and conf["attention_head_size"] == 8
     assert conf["attention_key_size"] == conf["attention_value_size"] == 4
     states = torch.load(out / "model.pth", weights_only=True)
