@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_supernet.damon.detector import SaladDetector
-from espnet2_supernet.damon.rules import KeepRule, make_rules
+from espnet2_supernet.damon.keep_rule import KeepRule
+from espnet2_supernet.damon.rules import make_rules
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.keeper import kept_times
 from espnet2_supernet.encoder.streaming import EncoderState

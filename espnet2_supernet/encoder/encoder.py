@@ -220,7 +220,7 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
-        x, running, pruned = layout.split(frames), self.blocks.running(), self.blocks.pruned()
+        x, (running, pruned) = layout.split(frames), self.blocks.partition()
         next_states: list[BlockState] = []
         for number, block in enumerate(self.blocks):
             if block not in running:

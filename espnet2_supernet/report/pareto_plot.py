@@ -82,7 +82,8 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _is_full(row: ComparedRow) -> bool:
-    return math.isinf(math.inf if row.decode.latency_ms is None else row.decode.latency_ms)
+    latency = row.decode.latency_ms
+    return latency is None or math.isinf(latency)
 
 
 def _point(row: ComparedRow, test_set: str, axis: str) -> Point | None:

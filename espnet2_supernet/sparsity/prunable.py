@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import CoupledUnits, Pattern
@@ -79,6 +80,19 @@ class Cuttable(Prunable, Protocol):
     def cut(self, keep: torch.Tensor) -> None:
         """Drop groups for good, and keep some, bool (U,); masks must be gone."""
         ...
+
+
+def check_min_kept(group: Cuttable, keep: torch.Tensor) -> None:
+    """Refuse a mask that keeps too few groups, bool (U,).
+
+    Raises:
+        ConfigError: Naming what is pruned.
+    """
+    if int(keep.sum()) < group.min_kept:
+        raise ConfigError(
+            f"{group.name}: {int(keep.sum())} of {group.count} {group.kind} are kept, at least "
+            f"{group.min_kept} must be"
+        )
 
 
 class PrunableLayer:

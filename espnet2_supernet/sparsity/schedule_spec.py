@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from espnet2_supernet.errors import ConfigError, check_keys
+from espnet2_supernet.errors import ConfigError, check_keys, is_number
 from espnet2_supernet.sparsity.schedule import L0, Constant, Cubic, OneShot, PruneAndGrow, Schedule
 
 _SHARED = ("kind", "begin", "end", "update_every", "freeze")
@@ -129,6 +129,13 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
         if key in spec:
             _check_when(spec[key], f"{where}.{key}")
     parsed = ScheduleSpec(**spec)
+    _check_values(parsed, where)
+    _check_together(parsed, where)
+    return parsed
+
+
+def _check_values(parsed: ScheduleSpec, where: str) -> None:
+    """Refuse values that are wrong by themselves."""
     for key in ("update_every", "gradient_steps"):
         value = getattr(parsed, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -136,24 +143,28 @@ def parse_schedule(spec: Mapping[str, Any] | None, where: str = "schedule") -> S
     for key in ("freeze", "rewind"):
         if not isinstance(getattr(parsed, key), bool):
             raise ConfigError(f"{where}.{key}: true or false, got {getattr(parsed, key)!r}")
-    if parsed.rewind and not (parsed.freeze and parsed.adjust == "masked"):
-        raise ConfigError(f"{where}: rewind: true needs freeze: true and adjust: masked")
     for key in ("initial", "swap"):
         value = getattr(parsed, key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ConfigError(f"{where}.{key}: a fraction from 0 to 1, got {value!r}")
     rate = parsed.learning_rate
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
+    if not is_number(rate) or not 0 < rate < 1:
         raise ConfigError(f"{where}.learning_rate: a number between 0 and 1, got {rate!r}")
     for key, valid in (("growth", GROWTHS), ("adjust", ("masked", "dense"))):
         if getattr(parsed, key) not in valid:
             one = " or ".join(valid)
             raise ConfigError(f"{where}.{key}: write {one}, got {getattr(parsed, key)!r}")
+
+
+def _check_together(parsed: ScheduleSpec, where: str) -> None:
+    """Refuse values that contradict each other."""
+    if parsed.rewind and not (parsed.freeze and parsed.adjust == "masked"):
+        raise ConfigError(f"{where}: rewind: true needs freeze: true and adjust: masked")
     if parsed.adjust == "dense" and not parsed.freeze:
         raise ConfigError(f"{where}: adjust: dense needs freeze: true, or no mask is ever in force")
-    if kind != "one_shot" and type(parsed.begin) is type(parsed.end) and parsed.end < parsed.begin:
+    comparable = type(parsed.begin) is type(parsed.end) and parsed.kind != "one_shot"
+    if comparable and parsed.end < parsed.begin:
         raise ConfigError(f"{where}: end {parsed.end} comes before begin {parsed.begin}")
-    return parsed
 
 
 def _check_when(value: Any, where: str) -> None:

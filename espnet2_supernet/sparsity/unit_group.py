@@ -11,7 +11,7 @@ from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import Structured
-from espnet2_supernet.sparsity.prunable import set_relaxed
+from espnet2_supernet.sparsity.prunable import check_min_kept, set_relaxed
 from espnet2_supernet.sparsity.score import Score
 from espnet2_supernet.sparsity.units import UnitPart, Units, cut
 
@@ -156,11 +156,7 @@ class UnitGroup:
             ConfigError: Naming the group and what is wrong.
         """
         keep = self.kept(name)
-        if int(keep.sum()) < self.min_kept:
-            raise ConfigError(
-                f"{self.name}: {int(keep.sum())} of {self.count} {self.kind} are kept, at least "
-                f"{self.min_kept} must be"
-            )
+        check_min_kept(self, keep)
         for part, module in self._parts:
             if not hasattr(module, "add_mask"):
                 continue

@@ -25,6 +25,7 @@ from espnet2_supernet.ssl.spans import SpanMasking
 from espnet2_supernet.ssl.step import SSLStep
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.joint import JointTraining
+from espnet2_supernet.supernet.sampling import Draw
 from espnet2_supernet.supernet.subnet import Subnet
 
 
@@ -172,9 +173,7 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         loss = self.sum_losses(passes, (self.heads.mask(frames, plan), targets))
         steps = torch.arange(latents.size(1), device=latents.device)
         terms = BatchTerms.compute(quantized, latents[: len(ids)][steps < lengths[:, None]])
-        taught = sum(weight for _, context, weight in rows if self._teaches(context))
-        loss = loss + self.diversity_weight * taught * terms.diversity
-        loss = loss + self.penalty_weight * terms.penalty
+        loss = loss + self._regularizers(terms, rows)
         # Every parameter has a gradient in every step, as DistributedDataParallel wants it.
         loss = loss + 0.0 * targets.sum()
         self._note(step.stats, loss, terms, plan, lengths)
@@ -199,6 +198,12 @@ class SupernetSSLModel(JointTraining, AbsESPnetModel):
         # The same spans in every validation, so that epochs can be compared.
         seeds = utterance_seeds(self.seed, number if self.training else -1, ids)
         return Plan.draw(self.masking, self.num_negatives, lengths.tolist(), seeds, lengths.device)
+
+    def _regularizers(self, terms: BatchTerms, rows: Sequence[Draw]) -> Tensor:
+        """Weighted diversity and feature penalty, a scalar."""
+        taught = sum(weight for _, context, weight in rows if self._teaches(context))
+        diversity = self.diversity_weight * taught * terms.diversity
+        return diversity + self.penalty_weight * terms.penalty
 
     def _teaches(self, context: Context) -> bool:
         """Whether a subnet's loss moves the targets."""

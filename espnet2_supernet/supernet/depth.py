@@ -153,10 +153,14 @@ class LayerStack(nn.ModuleList):
         kept = self.mask(name).tolist()  # a GPU is waited for, once in each pass
         return {layer for layer, keep in zip(self.counted, kept, strict=True) if not keep}
 
+    def partition(self) -> tuple[list[Any], set[nn.Module]]:
+        """Return the layers of the active depth and mask, and those that the mask prunes."""
+        pruned = self.pruned()
+        return [layer for layer in self.chosen(self.depth) if layer not in pruned], pruned
+
     def running(self) -> list[Any]:
         """Return the layers of the active depth and mask."""
-        pruned = self.pruned()
-        return [layer for layer in self.chosen(self.depth) if layer not in pruned]
+        return self.partition()[0]
 
     def bypass(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Pass a layer by with ``x (..., D)``."""

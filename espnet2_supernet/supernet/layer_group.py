@@ -11,6 +11,7 @@ from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.gradients import Gradients
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.pattern import CoupledUnits
+from espnet2_supernet.sparsity.prunable import check_min_kept
 from espnet2_supernet.sparsity.score import Score
 from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
@@ -113,11 +114,7 @@ class LayerGroup:
             ConfigError: Naming the stack and what is wrong.
         """
         keep = self.kept(name)
-        if int(keep.sum()) < self.min_kept:
-            raise ConfigError(
-                f"{self.name}: {int(keep.sum())} of {self.count} layers are kept, at least "
-                f"{self.min_kept} must be"
-            )
+        check_min_kept(self, keep)
         for some, one in zip(self._matrices, keep.tolist(), strict=True):
             for path, matrix in some.items():
                 if bool(matrix.mask(name).all() if not one else not matrix.mask(name).all()):

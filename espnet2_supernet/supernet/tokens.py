@@ -11,12 +11,12 @@ from espnet2_supernet.errors import ConfigError, check_keys, is_number
 # What each kind may be told besides its kind and its positions
 _KINDS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "salad": ("threshold", "keep_ratio"),
-    "energy": ("threshold", "keep_ratio"),
-    "random": ("keep_ratio", "seed"),
-    "downsample": ("factor",),
+    "salad": ("threshold", "keep_ratio", "merge"),
+    "energy": ("threshold", "keep_ratio", "merge"),
+    "random": ("keep_ratio", "seed", "merge"),
+    "downsample": ("factor", "merge"),
 }
-_SHARED = ("kind", "positions", "merge")
+_SHARED = ("kind", "positions")
 _CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
 
 

@@ -40,6 +40,7 @@ def test_round_trip(spec):
         ({"kind": "salad", "treshold": 0.5}, "did you mean 'threshold'"),
         ({"kind": "salad", "factor": 2}, "unknown key 'factor'"),
         ({"kind": "none", "keep_ratio": 0.5}, "unknown key 'keep_ratio'"),
+        ({"kind": "none", "merge": "mean"}, "unknown key 'merge'"),
         ({"kind": "salad", "threshold": 0}, "a probability inside"),
         ({"kind": "salad", "threshold": True}, "a number"),
         ({"kind": "salad", "keep_ratio": 0}, "above 0, at most 1"),
