@@ -8,6 +8,7 @@ told of the runs of tokens alone, without blanks, and of frames kept by chance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,23 +82,29 @@ def choose_threshold(
         >>> choose_threshold(frames, keep_ratio=0.75)
         0.5
     """
-    given = [value for value in (recall, keep_ratio, run_recall) if value is not None]
+    fraction = _only_fraction(recall, keep_ratio, run_recall)
+    if not frames.targets.any():
+        raise DataError("there is no salient frame to choose a threshold by")
+    ranked = frames.scores.double().sort(descending=True).values
+    if keep_ratio is not None:
+        lowest = ranked[max(0, int(fraction * len(ranked) + 1e-6) - 1)]
+    else:
+        wanted = frames.best if recall is None else frames.scores[frames.targets]
+        wanted = wanted.double().sort(descending=True).values
+        lowest = wanted[max(0, math.ceil(fraction * len(wanted) - 1e-6) - 1)]
+    below = ranked[ranked < lowest]
+    return float((lowest + below[0]) / 2 if len(below) else lowest - 1.0)
+
+
+def _only_fraction(*values: float | None) -> float:
+    """Return the one value that is given; refuse none, several, or no fraction."""
+    given = [value for value in values if value is not None]
     if len(given) != 1 or not 0 < given[0] <= 1:
         raise ConfigError(
             "give a recall, a run recall or a keep ratio, above 0 and at most 1; got "
             f"{given or 'none'}"
         )
-    if not frames.targets.any():
-        raise DataError("there is no salient frame to choose a threshold by")
-    ranked = frames.scores.double().sort(descending=True).values
-    if keep_ratio is not None:
-        lowest = ranked[max(0, int(keep_ratio * len(ranked) + 1e-6) - 1)]
-    else:
-        wanted = frames.best if recall is None else frames.scores[frames.targets]
-        wanted = wanted.double().sort(descending=True).values
-        lowest = wanted[max(0, int(torch.tensor(given[0] * len(wanted) - 1e-6).ceil()) - 1)]
-    below = ranked[ranked < lowest]
-    return float((lowest + below[0]) / 2 if len(below) else lowest - 1.0)
+    return given[0]
 
 
 def measures(frames: ScoredFrames, threshold: float) -> dict[str, float]:
