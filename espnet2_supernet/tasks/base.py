@@ -7,13 +7,14 @@ import difflib
 import functools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes
+from espnet2.train.distributed_utils import get_rank
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 
@@ -27,6 +28,7 @@ from espnet2_supernet.tasks.training_data import (
     sampling_rate,
 )
 from espnet2_supernet.train.checkpoint import check_same_model
+from espnet2_supernet.train.folder_lock import locked_folder
 
 
 class SupernetTask(AbsTask):
@@ -105,11 +107,16 @@ class SupernetTask(AbsTask):
         """Train, or collect statistics, in this process; the options are ESPnet's and ours.
 
         Raises:
-            SupernetError: If the configuration, the data or a checkpoint cannot be used.
+            SupernetError: If the configuration, the data or a checkpoint cannot be used, or
+                another training is at work in the output folder.
         """
         validation.check_options(args, cls.statistics, cls.model_statistics)
         check_training_data(args, cls.needed_data(args))
-        with _chosen_kernels(args), checked_sounds(cls.sampling_rate(args)):
+        with ExitStack() as stack:
+            if _is_first_rank(args):
+                stack.enter_context(locked_folder(args.output_dir))
+            stack.enter_context(_chosen_kernels(args))
+            stack.enter_context(checked_sounds(cls.sampling_rate(args)))
             super().main_worker(args)
 
     @classmethod
@@ -157,6 +164,11 @@ class SupernetTask(AbsTask):
         return loading.build_from_file(
             cls.build_model, config_file, model_file, device, cls.needed_options
         )
+
+
+def _is_first_rank(args: argparse.Namespace) -> bool:
+    """Return whether this process writes to the output folder."""
+    return not args.distributed or get_rank(args.dist_rank, args.dist_launcher) == 0
 
 
 def forget_statistics(args: argparse.Namespace) -> None:

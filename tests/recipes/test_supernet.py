@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import yaml
+
+from espnet2_supernet.train.folder_lock import locked_folder
 
 TRAINED = ("--skip_data_prep", "true", "--nj", "2", "--inference_nj", "2")
 
@@ -87,6 +91,18 @@ def test_force_keeps_the_earlier_experiment(supernet, recipe):
     assert done.returncode == 0, done.stderr
     assert len(commands.of("asr_train")) == 1
     assert len(list((recipe / "exp").glob("asr_train_raw_en_char.old.*/checkpoint.pth"))) == 1
+
+
+def test_an_experiment_that_is_being_trained_is_left_alone(supernet, recipe):
+    supernet(*TRAINED, "--stop_stage", "9")
+    experiment = recipe / "exp/asr_train_raw_en_char"
+    with locked_folder(experiment):
+        done, commands = supernet("--stage", "9", "--stop_stage", "9", "--force", "true")
+    assert done.returncode == 1 and commands == []
+    assert f"exp/{experiment.name}: process {os.getpid()} on " in done.stderr
+    assert (experiment / "checkpoint.pth").exists(), "not moved away"
+    done, commands = supernet("--stage", "9", "--stop_stage", "9", "--force", "true")
+    assert done.returncode == 0 and len(commands) == 1, done.stderr
 
 
 def test_a_training_that_is_done_is_not_started_again_on_other_hardware(supernet):

@@ -32,7 +32,15 @@ normalize_options() { # STATS_DIR, as words; the names hold no blanks
     [ "${feats_normalize}" != global_mvn ] || echo "--normalize_conf stats_file=$1/train/feats_stats.npz"
 }
 
+# Training locks its folder itself; here nothing is moved or written while another one is at work.
+refuse_second_training() { # EXP
+    [ -e "$1/.lock" ] && command -v flock >/dev/null || return 0
+    flock --shared --nonblock --conflict-exit-code 100 "$1/.lock" true || [ $? -ne 100 ] ||
+        die 1 "$1: $(cat "$1/.lock") is training there: wait for it, end it and resume, or name another experiment"
+}
+
 start_experiment() { # EXP STAGE: with --force an earlier one is kept under another name
+    refuse_second_training "$1"
     if "${force}" && [ -e "$1/checkpoint.pth" ]; then mv "$1" "$1.old.$(date +%Y%m%d%H%M%S)"; fi
     mkdir -p "$1"
     # The way to go on with this experiment, as in ESPnet.
