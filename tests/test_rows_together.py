@@ -163,12 +163,14 @@ def test_a_dense_row_is_pruned_once(folder, tmp_path):
         assert len(small.encoder.blocks) == 1 and heads == 3, "those of the last block"
 
 
-def test_a_row_of_all_frames_is_bundled(folder, tmp_path, tiny_corpus):
+def test_rows_are_bundled(folder, tmp_path, tiny_corpus):
     scp = str(tiny_corpus.root / "valid/wav.scp")
-    bundle.main(row(folder, "edge", "--output_dir", str(tmp_path / "out"), "--wav_scp", scp))
-    record = json.loads((tmp_path / "out/comparison.json").read_text())
-    assert record["differing"] == 0 and record["max_abs_diff"] <= 1e-4
-    with pytest.raises(ConfigError, match="drops frames, which the runtime cannot do"):
+    for name in ("edge", "blocks", "dense"):
+        out = tmp_path / name
+        bundle.main(row(folder, name, "--output_dir", str(out), "--wav_scp", scp))
+        record = json.loads((out / "comparison.json").read_text())
+        assert record["differing"] == 0 and record["max_abs_diff"] <= 1e-4
+    with pytest.raises(ConfigError, match="heads without some of their dimensions"):
         bundle.main(row(folder, "units", "--output_dir", str(tmp_path / "no")))
 
 

@@ -39,11 +39,11 @@ class Salad(KeepRule):
         """Return the state before the first frame."""
         return RuleState(detector=self.detector.init_state(batch_size))
 
-    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
-        """Log-odds of the detector ``(B, n)``.
+    def check_trained(self) -> None:
+        """Refuse a detector that was not trained.
 
         Raises:
-            ConfigError: If the detector was not trained.
+            ConfigError: If it was not.
         """
         if self.detector.threshold.isnan():
             raise ConfigError(
@@ -51,6 +51,14 @@ class Salad(KeepRule):
                 "choose its threshold with salad_threshold, and start with --init_param "
                 ".../detector.pth"
             )
+
+    def scores(self, frames: Tensor, feats: Tensor, state: RuleState) -> tuple[Tensor, Any]:
+        """Log-odds of the detector ``(B, n)``.
+
+        Raises:
+            ConfigError: If the detector was not trained.
+        """
+        self.check_trained()
         return self.detector(frames, state.detector)
 
 

@@ -38,8 +38,18 @@ class RuntimeEngine:
         return decoder.text(decoder.tokens(tokens)) or ""
 
     def keep_ratio(self, waveforms: Sequence[np.ndarray]) -> float | None:
-        """None: a bundle drops no frames."""
-        return None
+        """Fraction of the encoder frames of waveforms ``(N,)`` that it computes; None: all."""
+        if self.recognizer.description.keep_rule is None:
+            return None
+        kept = total = 0
+        for wave in waveforms:
+            pieces: list[np.ndarray] = []
+            session = self.recognizer.stream(pieces.append)
+            session.accept(wave)
+            session.finish()
+            kept += sum(map(len, pieces))
+            total += session.num_frames
+        return kept / total if total else None
 
 
 def runtime_engine(spec: RowSpec) -> RuntimeEngine:

@@ -20,9 +20,12 @@ from espnet2_supernet.errors import CheckpointError
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.description import Description
 from espnet2_supernet.runtime.bundle.folder import Bundle, Weights, read_bundle
+from espnet2_supernet.runtime.encoder.dropping import DroppingEncoder
+from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
 from espnet2_supernet.runtime.encoder.step import EncoderStep
 from espnet2_supernet.runtime.encoder.stream import StreamingEncoder
 from espnet2_supernet.runtime.layers.features import GlobalMVN, LogMel
+from espnet2_supernet.runtime.layers.keep_rules import make_rule
 from espnet2_supernet.runtime.layers.outputs import (
     CTCHead,
     RNNPredictor,
@@ -39,6 +42,7 @@ from espnet2_supernet.runtime.session import Session
 from espnet2_supernet.runtime.text import TextDecoder, joiner
 
 ENCODER, BLOCKS, SUBSAMPLING = "encoder.", "encoder.blocks.", "encoder.subsampling."
+DETECTOR = "detector."
 
 
 class Recognizer:
@@ -165,10 +169,14 @@ def _encoder(description: Description, weights: Weights, num_threads: int) -> St
         subsampling = Conv2dSubsampling(_below(weights, SUBSAMPLING), features)
     else:
         subsampling = StackSubsampling(_below(weights, SUBSAMPLING), sizes.size)
-    step = EncoderStep(asdict(sizes), _below(weights, ENCODER), num_threads=num_threads)
-    return StreamingEncoder(
-        subsampling, step, (features, sizes.size), sizes.chunk_size, sizes.right_context
-    )
+    around = ((features, sizes.size), sizes.chunk_size, sizes.right_context)
+    blocks, declared = (asdict(sizes), _below(weights, ENCODER)), description.keep_rule
+    if declared is None:
+        return StreamingEncoder(subsampling, EncoderStep(*blocks, num_threads=num_threads), *around)
+    compacted = declared.positions == "compacted"
+    step = KeptEncoderStep(*blocks, compacted=compacted, num_threads=num_threads)
+    rule = make_rule(declared, _below(weights, DETECTOR))
+    return DroppingEncoder(subsampling, step, *around, rule)
 
 
 def _predictor(description: Description, weights: Weights) -> RNNPredictor | StatelessPredictor:

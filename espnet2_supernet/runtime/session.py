@@ -85,6 +85,11 @@ class Session:
             self._finished = True
         return self.result()
 
+    @property
+    def num_frames(self) -> int:
+        """Encoder frames so far, dropped ones included."""
+        return int(self._encoder_state.memory.past)
+
     def nbest(self, count: int = 1) -> list[SearchHypothesis]:
         """Return up to ``count`` hypotheses of the stream so far, best first."""
         return self.recognizer.search.nbest(self._search_state, count)
@@ -98,4 +103,6 @@ class Session:
         if len(frames):
             if self._on_frames is not None:
                 self._on_frames(frames)
-            self.recognizer.search.advance(self._search_state, self.recognizer.to_search(frames))
+            self.recognizer.search.advance(
+                self._search_state, self.recognizer.to_search(frames), self._encoder_state.times
+            )

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from espnet2.asr_transducer.decoder.rnn_decoder import RNNDecoder
 
 from espnet2_supernet import __version__
+from espnet2_supernet.damon.rules import Salad
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
 from espnet2_supernet.encoder.sizes import check_whole_heads, encoder_sizes
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
-from espnet2_supernet.runtime.bundle import Bundle, Weights, file_digest
-from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
+from espnet2_supernet.runtime.bundle import Bundle, file_digest
 from espnet2_supernet.runtime.bundle.description import (
     Description,
     Features,
@@ -26,17 +24,15 @@ from espnet2_supernet.runtime.bundle.description import (
     Source,
     Tokens,
 )
-from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
+from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription
+from espnet2_supernet.runtime.bundle.keep_rule import KeepRule
 from espnet2_supernet.runtime.text import joiner
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.subnet import Subnet
-from espnet2_supernet.tasks.extraction import subnet_states
+from espnet2_supernet.tasks.bundle_weights import bundle_weights
 
 KINDS = {SupernetConformerEncoder: "conformer", SupernetTransformerEncoder: "transformer"}
 SUBSAMPLINGS = {Conv2dSubsampling: "conv2d", StackSubsampling: "stack"}
-BLOCKS = ((16, 4), (16, 1), (8, 4), (8, 1), (4, 4), (4, 1), (1, 4), (1, 1))
-HEADS = ("ctc.ctc_lo.", "predictor.", "joint_network.")
-INDEX_BYTES = 2  # of the place of a block
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,9 @@ def make_bundle(
         predictor=_predictor(model),
         tokens=Tokens(list(model.token_list), token_type, model.blank_id),
         source=_source(model, subnet, trained, origin),
+        keep_rule=_keep_rule(model, name),
     )
-    return Bundle(description, _weights(model, name, description))
+    return Bundle(description, bundle_weights(model, name, description))
 
 
 def _check_parts(model: Any, name: str, context: Context, token_type: str | None) -> None:
@@ -108,11 +105,6 @@ def _check_parts(model: Any, name: str, context: Context, token_type: str | None
     if context.is_full:
         raise ConfigError(
             f"subnet '{name}' has full context and cannot stream; bundle a subnet with a chunk_size"
-        )
-    if name in model.rules:
-        raise ConfigError(
-            f"subnet '{name}' drops frames, which the runtime cannot do yet; stream it with "
-            "asr_inference --mode streamed"
         )
     check_frame_wise(model)
     if type(model.frontend) is not LogMelFrontend:
@@ -183,6 +175,31 @@ def _predictor(model: Any) -> Predictor | None:
     return Predictor("stateless")
 
 
+def _keep_rule(model: Any, name: str) -> KeepRule | None:
+    """Describe the token-keep rule of a subnet, with the threshold that its detector was given.
+
+    Raises:
+        ConfigError: If no stream or no bundle can follow the rule, or its detector was not trained.
+    """
+    rule = model.rules.get(name)
+    if rule is None:
+        return None
+    spec = rule.spec
+    if spec.sees_utterance:
+        raise ConfigError(
+            f"supernet_conf.subnets.{name}.tokens.keep_ratio ranks the frames of a whole "
+            "utterance, which no stream can; bundle a subnet whose rule has a threshold"
+        )
+    found = spec.to_dict()
+    if isinstance(rule, Salad):
+        rule.check_trained()
+        found.setdefault("threshold", float(rule.detector.threshold))
+    try:
+        return KeepRule(**found)
+    except ValueError as error:
+        raise ConfigError(f"supernet_conf.subnets.{name}.tokens: {error}") from error
+
+
 def _source(model: Any, subnet: Subnet, trained: bool, origin: Origin) -> Source:
     counts = model.supernet.counts(subnet.name)
     return Source(
@@ -195,52 +212,3 @@ def _source(model: Any, subnet: Subnet, trained: bool, origin: Origin) -> Source
         model_sha256=origin.model_sha256,
         package_version=__version__,
     )
-
-
-def _weights(model: Any, name: str, description: Description) -> Weights:
-    """Collect what the runtime needs, in the precision of the bundle."""
-    states = {key: _array(value) for key, value in subnet_states(model, name).items()}
-    sparse = {f"encoder.{key}" for key in matrix_shapes(description.encoder)}
-    int8 = description.precision == "int8"
-    weights: Weights = {}
-    for key, value in states.items():
-        if not key.startswith(("encoder.", *HEADS)):
-            continue
-        if key in sparse or (int8 and value.ndim == 2):
-            matrix = BlockMatrix.from_dense(value, best_block(value, 1 if int8 else 4))
-            weights[key] = matrix.quantize() if int8 else matrix
-        else:
-            weights[key] = value.astype(np.float16) if int8 and value.ndim > 2 else value
-    # The numbers the model computes with: made anew, narrow bands differ by rounding.
-    filters = _array(model.frontend.filters).T
-    weights["features.filters"] = BlockMatrix.from_dense(np.ascontiguousarray(filters), (1, 1))
-    weights["features.window"] = _array(model.frontend.window)
-    if model.normalize is not None:
-        weights["normalize.mean"] = _array(model.normalize.mean)
-        weights["normalize.std"] = _array(model.normalize.std)
-    return weights
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().float().numpy()
-
-
-def best_block(weight: np.ndarray, itemsize: int) -> tuple[int, int]:
-    """Choose the blocks in which a matrix takes the fewest bytes; the larger ones if equal.
-
-    Args:
-        weight: Matrix (rows, columns) with zeros.
-        itemsize: Bytes of a stored weight.
-    """
-
-    def size(block: tuple[int, int]) -> int:
-        return _kept_blocks(weight, block) * (block[0] * block[1] * itemsize + INDEX_BYTES)
-
-    return min(BLOCKS, key=size)
-
-
-def _kept_blocks(weight: np.ndarray, block: tuple[int, int]) -> int:
-    kept = (weight != 0).astype(np.uint8)
-    for axis, width in enumerate(block):
-        kept = np.maximum.reduceat(kept, np.arange(0, kept.shape[axis], width), axis=axis)
-    return int(kept.sum())

@@ -6,11 +6,15 @@ import sys
 import numpy as np
 import pytest
 
+from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.measure.clock import StageClock
 from espnet2_supernet.measure.interleave import recognise
 from espnet2_supernet.measure.memory import MODULE
 from espnet2_supernet.measure.rows import RowSpec, build
+from espnet2_supernet.measure.runtime_engine import RuntimeEngine
+from espnet2_supernet.measure.torch_engines import torch_engine
 from espnet2_supernet.runtime.recognizer import Recognizer
+from espnet2_supernet.tasks.bundling import Origin, make_bundle
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,16 @@ def test_a_bundle_is_a_row(bundle):
     assert engine.text(record.tokens) == expected.text
     assert set(record.total().stage_wall) == {"features", "encoder", "decoder"}
     assert len(record.chunks) == 1 + (17000 - 2800) // 2560
+
+
+def test_the_share_of_frames_that_it_computes(bundle, tiny_model, speech):
+    waves, model = [speech(1.3), speech(0.7), np.zeros(0, np.float32)], tiny_model(tokens="salad")
+    assert build(RowSpec("runtime", str(bundle))).keep_ratio(waves) is None
+    theirs = torch_engine(Speech2Text.from_model(model, "ahead"), "row")
+    dropping = make_bundle(model, "ahead", None, "fp32", "char", Origin("", ""))
+    ours = RuntimeEngine(Recognizer(dropping), theirs.info)
+    assert 0.1 < ours.keep_ratio(waves) < 1.0
+    assert ours.keep_ratio(waves) == pytest.approx(theirs.keep_ratio(waves))
 
 
 def test_its_memory_is_measured_without_torch(bundle):

@@ -130,13 +130,19 @@ def test_bundles_and_latency_follow_the_options(supernet, recipe):
     assert "--bundles --wav_scp" in commands.of("latency")[0]
 
 
-@pytest.mark.parametrize(
-    "env", [{"FAKE_ENCODER": "supernet_wav2vec2"}, {"FAKE_LINE": "                kind: salad"}]
-)
-def test_what_the_runtime_does_not_know_has_no_bundle(supernet, env):
+def test_what_the_runtime_does_not_know_has_no_bundle(supernet):
+    env = {"FAKE_ENCODER": "supernet_wav2vec2"}
     done, commands = supernet(*TRAINED, "--stop_stage", "10", env=env)
     assert done.returncode == 0, done.stderr
     assert len(commands.of("prune_extract")) == 2 and not commands.of("bundle")
+
+
+def test_a_row_that_drops_frames_has_bundles(supernet):
+    done, commands = supernet(
+        *TRAINED, "--stop_stage", "10", env={"FAKE_LINE": "                kind: salad"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(commands.of("bundle")) == 2
 
 
 def test_an_unbuilt_stage_asked_for_is_an_error(supernet):

@@ -1,5 +1,7 @@
 """From a model to a bundle: what fits, what does not, and how many bytes it takes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,11 @@ import torch
 from espnet2_supernet.encoder import SupernetTransformerEncoder
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.runtime.bundle import read_bundle, write_bundle
+from espnet2_supernet.runtime.bundle.keep_rule import KeepRule
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.tasks import bundling
+from espnet2_supernet.tasks.bundle_weights import best_block
+from tiny_models import make_model
 
 ORIGIN = bundling.Origin("", "")
 
@@ -18,8 +23,8 @@ ORIGIN = bundling.Origin("", "")
 def test_the_blocks_of_a_mask_are_found(block, itemsize):
     keep = np.random.default_rng(0).random((64 // block[0], 64 // block[1])) < 0.3
     weight = np.kron(keep, np.ones(block)).astype(np.float32)
-    assert bundling.best_block(weight, itemsize) == block
-    assert bundling.best_block(np.ones((64, 64), np.float32), itemsize) == (16, 4)
+    assert best_block(weight, itemsize) == block
+    assert best_block(np.ones((64, 64), np.float32), itemsize) == (16, 4)
 
 
 def bundle_of(model, subnet="ahead", **options):
@@ -45,9 +50,37 @@ def test_what_the_runtime_does_not_know_is_named(tiny_model, monkeypatch):
             bundle_of(model)
 
 
-def test_a_subnet_that_drops_frames_is_refused(tiny_model):
-    with pytest.raises(ConfigError, match="'ahead' drops frames, which the runtime cannot do yet"):
-        bundle_of(tiny_model(tokens="downsample"))
+@pytest.mark.parametrize(
+    "tokens, expected",
+    [
+        ("compacted", {"kind": "salad", "positions": "compacted"}),
+        ("random", {"kind": "random", "keep_ratio": 0.5}),
+        ("energy", {"kind": "energy", "threshold": -0.5}),
+    ],
+)
+def test_a_rule_is_described(tiny_model, tokens, expected):
+    model = tiny_model(tokens=tokens)
+    if tokens == "compacted":
+        expected["threshold"] = float(model.detector.threshold)
+    for precision in ("fp32", "int8"):
+        bundle = bundle_of(model, precision=precision)
+        assert bundle.description.keep_rule == KeepRule(**expected)
+        kept = {name for name in bundle.weights if name.startswith("detector.")}
+        assert ("detector.linear_in.weight" in kept) == (tokens == "compacted")
+        exact = bundle.weights["encoder.subsampling.linear.weight"]
+        assert isinstance(exact, np.ndarray) == (tokens == "compacted" or precision == "fp32")
+    assert bundle_of(tiny_model()).description.keep_rule is None
+
+
+def test_rules_that_no_stream_can_follow_are_refused(tiny_model):
+    model = make_model(tokens="salad")
+    model.detector.threshold.fill_(np.nan)
+    with pytest.raises(ConfigError, match="the detector is not trained"):
+        bundle_of(model)
+    spec = dataclasses.replace(model.rules["ahead"].spec, keep_ratio=0.5)
+    model.rules["ahead"].spec = spec
+    with pytest.raises(ConfigError, match="subnets.ahead.tokens.keep_ratio ranks the frames"):
+        bundle_of(model)
 
 
 def test_a_structured_subnet_is_smaller_in_its_bundle(trained, tmp_path):

@@ -1,6 +1,7 @@
 """The folder that a device gets, and what is in it.
 
-Reading order: ``folder``, ``description``, ``encoder_sizes``, ``block_matrix``, ``weights_file``.
+Reading order: ``folder``, ``description``, ``encoder_sizes``, ``keep_rule``, ``block_matrix``,
+``weights_file``.
 """
 
 from espnet2_supernet.runtime.bundle.folder import (

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from espnet2_supernet.errors import CheckpointError
 from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription
+from espnet2_supernet.runtime.bundle.keep_rule import KeepRule
 
 FORMAT = "espnet2_supernet.bundle"
 VERSION = 1
@@ -109,6 +110,7 @@ class Description:
         predictor: Predictor of the RNN-T; None without RNN-T.
         tokens: What the outputs mean.
         source: Where it comes from.
+        keep_rule: Which frames the blocks see; None = all.
     """
 
     precision: str
@@ -119,6 +121,7 @@ class Description:
     predictor: Predictor | None
     tokens: Tokens
     source: Source
+    keep_rule: KeepRule | None = None
 
     @classmethod
     def from_dict(cls, content: Any, where: str) -> Description:
@@ -146,8 +149,15 @@ class Description:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``bundle.json``."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        """Return the content of ``bundle.json``.
+
+        The rule is there only where frames are dropped: a program that knows no rules reads all
+        other bundles, and refuses these for their unknown key.
+        """
+        content = asdict(self)
+        if self.keep_rule is None:
+            del content["keep_rule"]
+        return {"format": FORMAT, "version": VERSION, **content}
 
     def frame_ms(self, factor: int) -> float:
         """Duration of an encoder frame in ms.

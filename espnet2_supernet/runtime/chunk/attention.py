@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet2_supernet.runtime.chunk.room import PANEL, PLACE
+from espnet2_supernet.runtime.chunk.room import HIDDEN, PANEL, PLACE
 from espnet2_supernet.runtime.kernels.caching import kernel
 from espnet2_supernet.runtime.kernels.frame_layers import rotate_pair, scale_rows, softmax
 from espnet2_supernet.runtime.kernels.frame_tiles import dense_tile
@@ -22,7 +22,6 @@ from espnet2_supernet.runtime.kernels.memory import padded
 from espnet2_supernet.runtime.kernels.vectors import LANES
 
 Array = np.ndarray
-HIDDEN = np.float32(-1e30)  # added to scores
 
 
 class Shape(NamedTuple):
@@ -49,6 +48,29 @@ class Shape(NamedTuple):
     panels: int
 
 
+class Chunk(NamedTuple):
+    """Which frames the panels hold.
+
+    Attributes:
+        past: Frames of the stream before the chunk, a multiple of C.
+        exist: Frames that exist: the chunk's own, then copies of its right context.
+        own: Places of its own frames: C, or as many as were kept.
+        span: Places of these and of the copies: C + R, or as many as were kept.
+        first: Position in the stream from which ``offsets`` count.
+        offsets: Position of the frame in every place, int64 (P,).
+        times: Frame numbers of what the ring's slots hold, int64 (ring,), see ``kept``; empty
+            where no frame is ever dropped.
+    """
+
+    past: int
+    exist: int
+    own: int
+    span: int
+    first: int
+    offsets: Array
+    times: Array
+
+
 class Angles(NamedTuple):
     """Rotary tables.
 
@@ -67,15 +89,16 @@ class Angles(NamedTuple):
 
 
 @kernel
-def find_angles(shape, angles, past):
-    """Fill the tables for the chunk that begins ``past`` frames into the stream."""
+def find_angles(shape, angles, chunk):
+    """Fill the tables for the positions of a chunk's frames."""
     half, frames = angles.steps.shape[1], shape.panels * LANES
     scale = 1.0 / math.sqrt(2.0 * half)
     for i in range(half):
-        start = angles.frequencies[i] * past
+        start = angles.frequencies[i] * chunk.first
         cos, sin = math.cos(start), math.sin(start)
         for t in range(frames):
-            step_cos, step_sin = angles.steps[0, i, t], angles.steps[1, i, t]
+            step = chunk.offsets[t]
+            step_cos, step_sin = angles.steps[0, i, step], angles.steps[1, i, step]
             angle_cos, angle_sin = cos * step_cos - sin * step_sin, sin * step_cos + cos * step_sin
             place = i * frames + t
             angles.key[0, place], angles.key[1, place] = angle_cos, angle_sin
@@ -121,7 +144,7 @@ def rotate(part, parts, shape, heads, room, source, table):
 
 
 @kernel
-def keep_keys(part, parts, shape, heads, past, room, source, keys):
+def keep_keys(part, parts, shape, heads, chunk, room, source, keys):
     """Write the keys of this part of the heads to their slots.
 
     Args:
@@ -129,34 +152,34 @@ def keep_keys(part, parts, shape, heads, past, room, source, keys):
         parts: How many there are.
         shape: ``Shape``.
         heads: Heads of the block.
-        past: Frames before the chunk, a multiple of C.
+        chunk: ``Chunk``.
         room: ``Room``.
         source: Spot of the keys.
         keys: Where they are kept.
     """
-    span, size = shape.chunk + shape.right, shape.head
-    spot, begin = room.spots[source], past % shape.ring
+    own, span, size = chunk.own, chunk.span, shape.head
+    spot, begin = room.spots[source], chunk.past % shape.ring
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
             origin = spot[PLACE] + first // LANES * spot[PANEL] + h * size * LANES
-            if begin % LANES == 0 and first + LANES <= shape.chunk:
+            if begin % LANES == 0 and first + LANES <= own:
                 target = h * shape.slots * size + (begin + first) * size
                 for f in range(size):
                     copy_vector(room.data, origin + f * LANES, keys, target + f * LANES)
                 continue
             for t in range(first, min(first + LANES, span)):
-                slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                slot = begin + t if t < own else shape.ring + t - own
                 target = h * shape.slots * size + slot // LANES * LANES * size + slot % LANES
                 for f in range(size):
                     keys[target + f * LANES] = room.data[origin + f * LANES + t - first]
 
 
 @kernel
-def keep_values(part, parts, shape, heads, past, room, source, values):
+def keep_values(part, parts, shape, heads, chunk, room, source, values):
     """Write the values of this part of the heads to their slots; arguments as above."""
-    span, size = shape.chunk + shape.right, shape.head
-    strips = (size + LANES - 1) // LANES
-    spot, begin, turned = room.spots[source], past % shape.ring, room.sums[part].view(np.float32)
+    own, span, size = chunk.own, chunk.span, shape.head
+    strips, spot = (size + LANES - 1) // LANES, room.spots[source]
+    begin, turned = chunk.past % shape.ring, room.sums[part].view(np.float32)
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
             for strip in range(strips):  # the last may reach into other heads, which is not used
@@ -164,7 +187,7 @@ def keep_values(part, parts, shape, heads, past, room, source, values):
                 origin = spot[PLACE] + first // LANES * spot[PANEL] + row * LANES
                 transpose_tile(room.data, origin, LANES, turned, 0, LANES)
                 for t in range(first, min(first + LANES, span)):
-                    slot = begin + t if t < shape.chunk else shape.ring + t - shape.chunk
+                    slot = begin + t if t < own else shape.ring + t - own
                     target = ((h * strips + strip) * shape.slots + slot) * LANES
                     copy_vector(turned, (t - first) * LANES, values, target)
 

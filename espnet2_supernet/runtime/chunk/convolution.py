@@ -35,7 +35,7 @@ def recall(part, parts, size, taps, room, target, past):
 
 
 @kernel
-def convolve(part, parts, size, taps, chunk, weights, op, room, source, target, past):
+def convolve(part, parts, size, taps, own, weights, op, room, source, target, past):
     """Slide the kernels of this part of the features, and keep what the next chunk needs.
 
     Args:
@@ -43,7 +43,7 @@ def convolve(part, parts, size, taps, chunk, weights, op, room, source, target, 
         parts: How many there are.
         size: Features.
         taps: Width of the kernel.
-        chunk: Frames of a chunk, without right context.
+        own: Frames of the chunk, without right context.
         weights: ``Weights``.
         op: Places of the kernels and of their bias in the arena.
         room: ``Room``.
@@ -68,4 +68,4 @@ def convolve(part, parts, size, taps, chunk, weights, op, room, source, target, 
                 out[PLACE] + p * out[PANEL] + f * LANES,
             )
         for t in range(0, kept, LANES):
-            copy_vector(room.data, begin + chunk + t, past, f * kept + t)
+            copy_vector(room.data, begin + own + t, past, f * kept + t)

@@ -12,6 +12,7 @@ import numpy as np
 
 from espnet2_supernet.runtime.chunk import attention as attention
 from espnet2_supernet.runtime.chunk.convolution import convolve, recall
+from espnet2_supernet.runtime.chunk.kept import find_kept
 from espnet2_supernet.runtime.chunk.products import multiply, quantize
 from espnet2_supernet.runtime.chunk.room import PANEL, PLACE
 from espnet2_supernet.runtime.kernels.caching import kernel
@@ -52,7 +53,7 @@ class Memory(NamedTuple):
 
 @kernel
 def encode(
-    part, parts, sync, frames, exist, past, shape, taps, program, weights, angles, memory, room, out
+    part, parts, sync, frames, chunk, shape, taps, program, weights, angles, memory, room, out
 ):
     """Run a program over one chunk, together with the threads that have the other parts.
 
@@ -61,8 +62,7 @@ def encode(
         parts: Threads.
         sync: Counter of the threads, int64 (1,), 0.
         frames: Chunk and right context, zeros behind, float32 (panels * 16 * width,).
-        exist: Frames that exist.
-        past: Frames of the stream before the chunk, a multiple of C.
+        chunk: ``Chunk``: which frames these are.
         shape: ``Shape`` of the attention.
         taps: Width of the depthwise kernels.
         program: Operations, int64 (operations, 7).
@@ -73,14 +73,17 @@ def encode(
         out: Result (panels * 16 * width,).
     """
     if part == 0:
-        attention.find_angles(shape, angles, past)
-        attention.find_hidden(shape, past, exist, room.hidden)
+        attention.find_angles(shape, angles, chunk)
+        if len(chunk.times) > 0:
+            find_kept(shape, chunk, room.hidden)
+        else:
+            attention.find_hidden(shape, chunk.past, chunk.exist, room.hidden)
         _turn_in(shape, frames, room)
     goal = parts
     if parts > 1:
         wait_for(sync, goal)
     for i in range(len(program)):
-        _operate(part, parts, exist, past, shape, taps, program[i], weights, angles, memory, room)
+        _operate(part, parts, chunk, shape, taps, program[i], weights, angles, memory, room)
         if parts > 1:
             goal += parts
             wait_for(sync, goal)
@@ -89,9 +92,9 @@ def encode(
 
 
 @kernel
-def _operate(part, parts, exist, past, shape, taps, op, weights, angles, memory, room):
+def _operate(part, parts, chunk, shape, taps, op, weights, angles, memory, room):
     """This part of one operation; arguments as above."""
-    kind, one, two = op[0], op[1], op[2]
+    kind, one, two, exist = op[0], op[1], op[2], chunk.exist
     if kind == NORM:
         _norm(part, parts, shape, weights, room, op)
     elif kind == QUANTIZE:
@@ -101,8 +104,8 @@ def _operate(part, parts, exist, past, shape, taps, op, weights, angles, memory,
     elif kind == KEEP:
         attention.rotate(part, parts, shape, two, room, QUERY, angles.query)
         attention.rotate(part, parts, shape, two, room, KEY, angles.key)
-        attention.keep_keys(part, parts, shape, two, past, room, KEY, memory.keys[one])
-        attention.keep_values(part, parts, shape, two, past, room, VALUE, memory.values[one])
+        attention.keep_keys(part, parts, shape, two, chunk, room, KEY, memory.keys[one])
+        attention.keep_values(part, parts, shape, two, chunk, room, VALUE, memory.values[one])
     elif kind == ATTEND:
         keys, values = memory.keys[one], memory.values[one]
         attention.attend(part, parts, shape, op[3], exist, room, QUERY, keys, values, two)
@@ -110,7 +113,7 @@ def _operate(part, parts, exist, past, shape, taps, op, weights, angles, memory,
         recall(part, parts, two, taps, room, WINDOW, memory.windows[one])
     elif kind == CONVOLVE:
         before, places = memory.windows[one], op[3:]
-        convolve(part, parts, op[5], taps, shape.chunk, weights, places, room, WINDOW, two, before)
+        convolve(part, parts, op[5], taps, chunk.own, weights, places, room, WINDOW, two, before)
 
 
 @kernel

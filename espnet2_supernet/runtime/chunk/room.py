@@ -16,6 +16,7 @@ from espnet2_supernet.runtime.kernels.vectors import LANES, WORD
 
 Array = np.ndarray
 PLACE, PANEL, ROW = range(3)  # of a spot
+HIDDEN = np.float32(-1e30)  # added to the scores of a slot that may not be seen
 
 
 class Room(NamedTuple):

@@ -18,9 +18,9 @@ import numpy as np
 
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.encoder_sizes import BlockSizes, EncoderDescription
-from espnet2_supernet.runtime.chunk.attention import angles_of, shape_of
+from espnet2_supernet.runtime.chunk.attention import Chunk, Shape, angles_of, shape_of
 from espnet2_supernet.runtime.chunk.program import Memory, encode
-from espnet2_supernet.runtime.chunk.room import build_room
+from espnet2_supernet.runtime.chunk.room import Room, build_room
 from espnet2_supernet.runtime.encoder.program_builder import ProgramBuilder
 from espnet2_supernet.runtime.encoder.team import Team
 from espnet2_supernet.runtime.kernels.memory import lined, padded
@@ -87,6 +87,8 @@ class EncoderStep:
         )
         self._frames = np.zeros((shape.panels * LANES, shape.width), np.float32)
         self._out = np.zeros_like(self._frames)
+        self._offsets = np.arange(len(self._frames))
+        self._no_times = np.zeros(0, np.int64)
 
     @property
     def span(self) -> int:
@@ -120,34 +122,46 @@ class EncoderStep:
         Raises:
             ValueError: If the frames do not fit or the stream is over.
         """
-        size, chunk = self.description.size, self.description.chunk_size
-        if frames.ndim != 2 or frames.shape[1] != size or len(frames) > self.span:
-            raise ValueError(f"wanted at most {self.span} x {size} frames, got {frames.shape}")
+        chunk, past = self.description.chunk_size, state.past
+        self._check(frames, state)
         if not 1 <= num_frames <= len(frames):
             raise ValueError(f"{num_frames} frames of {len(frames)} are said to exist")
+        places = Chunk(past, num_frames, chunk, self.span, past, self._offsets, self._no_times)
+        out = self._encode(frames[:num_frames], places, state, self._shape, self._room)[:chunk]
+        used = min(num_frames, chunk)
+        state.past, state.ended = past + used, used < chunk
+        out[used:] = 0.0
+        return out
+
+    def _check(self, frames: Array, state: EncoderMemory) -> None:
+        """Refuse frames that do not fit, and those of a stream that is over."""
+        size = self.description.size
+        if frames.ndim != 2 or frames.shape[1] != size or len(frames) > self.span:
+            raise ValueError(f"wanted at most {self.span} x {size} frames, got {frames.shape}")
         if state.ended:
             raise ValueError("the stream is over: its last chunk was not full")
-        self._frames[:num_frames, :size] = frames[:num_frames]
-        self._frames[num_frames:] = 0.0
+
+    def _encode(
+        self, frames: Array, chunk: Chunk, state: EncoderMemory, shape: Shape, room: Room
+    ) -> Array:
+        """Run the program over the panels of ``shape``; a copy of all their frames (P, D)."""
+        size, places = self.description.size, shape.panels * LANES
+        self._frames[: len(frames), :size] = frames
+        self._frames[len(frames) : places] = 0.0
         self._team.run(
             encode,
             self._frames.reshape(-1),
-            num_frames,
-            state.past,
-            self._shape,
+            chunk,
+            shape,
             self.description.kernel,
             self._program,
             self._weights,
             self._angles,
             state.memory,
-            self._room,
+            room,
             self._out.reshape(-1),
         )
-        used = min(num_frames, chunk)
-        state.past, state.ended = state.past + used, used < chunk
-        out = self._out[:chunk, :size].copy()
-        out[used:] = 0.0
-        return out
+        return self._out[:places, :size].copy()
 
 
 def _widest(description: EncoderDescription) -> BlockSizes:

@@ -34,12 +34,14 @@ class EncoderState:
         subsampling: State of the subsampling.
         frames: Subsampled frames not yet encoded ``(< C + R, D)``.
         memory: State of the chunk step.
+        times: Numbers in the stream of the frames returned last; None where none is dropped.
     """
 
     feats: Array
     subsampling: list[Array]
     frames: Array
     memory: Any
+    times: list[int] | None = None
 
 
 class StreamingEncoder:
@@ -87,7 +89,7 @@ class StreamingEncoder:
         whole = len(feats) - len(feats) % self.subsampling.factor
         state.feats = feats[whole:].copy()
         if whole:
-            frames, state.subsampling = self.subsampling(feats[:whole], state.subsampling)
+            frames = self._subsample(feats[:whole], state)
             state.frames = np.concatenate([state.frames, frames])
         needed = 1 if is_final else self.chunk_size + self.right_context
         encoded = [state.frames[:0]]
@@ -95,10 +97,20 @@ class StreamingEncoder:
             encoded.append(self._chunk(state))
         return np.concatenate(encoded)
 
+    def _subsample(self, feats: Array, state: EncoderState) -> Array:
+        """Turn features ``(factor * n, F)`` into frames ``(n, D)``; changes the state."""
+        frames, state.subsampling = self.subsampling(feats, state.subsampling)
+        return frames
+
     def _chunk(self, state: EncoderState) -> Array:
         visible = state.frames[: self.chunk_size + self.right_context]
-        used = min(len(visible), self.chunk_size)
         with self._lock:
-            out = self._step.step(visible, len(visible), state.memory)
-        state.frames = state.frames[used:].copy()
+            out = self._step_chunk(visible, state)
+        state.frames = state.frames[self.chunk_size :].copy()
+        return out
+
+    def _step_chunk(self, visible: Array, state: EncoderState) -> Array:
+        """Encode the chunk at the head of ``visible (n, D)``; changes the state."""
+        used = min(len(visible), self.chunk_size)
+        out: Array = self._step.step(visible, len(visible), state.memory)
         return out[:used]

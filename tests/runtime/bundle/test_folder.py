@@ -43,6 +43,13 @@ def test_what_is_written_is_read(make_bundle, tmp_path, precision):
     assert (tmp_path / "weights.npz").read_bytes() == before  # equal weights, equal bytes
 
 
+def test_a_bundle_of_all_frames_has_no_rule(make_bundle, tmp_path):
+    """So that programs from before there were rules read it, and refuse those that have one."""
+    for tokens, expected in ((None, False), ("downsample", True)):
+        write_bundle(tmp_path, make_bundle("ahead", tokens=tokens))
+        assert ("keep_rule" in json.loads((tmp_path / "bundle.json").read_text())) == expected
+
+
 def test_coreutils_check_the_sums(written):
     done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=written, timeout=60)
     assert done.returncode == 0
@@ -122,6 +129,8 @@ def test_an_untrained_subnet(written):
         (lambda c: c["tokens"].update(token_list=["a", 1]), "token_list: wanted a list of str"),
         (lambda c: c["encoder"].update(heads=[2, 3, 4]), "heads: 3 sizes for 2 blocks"),
         (lambda c: c.update(source=[]), "source: a block of keys is expected"),
+        (lambda c: c.update(keep_rule={"kind": "loud"}), "keep_rule.kind: wanted one of salad"),
+        (lambda c: c.update(keep_rule={"king": "salad"}), r"keep_rule: unknown keys \['king'\]"),
     ],
 )
 def test_a_wrong_description_is_named(written, change, message):

@@ -54,7 +54,7 @@ def weights_of(kind, size, units, kernel, block, int8, blocks=2):
 
 def outputs(threads=1):
     """What some encoders make of three chunks and a bit; all with the same program code."""
-    from espnet2_supernet.runtime.encoder.step import EncoderStep
+    from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
 
     results = []
     for kind, size, units, kernel, block, int8 in (
@@ -63,12 +63,15 @@ def outputs(threads=1):
         ("transformer", 48, 70, 1, (5, 3), True),
         ("transformer", 32, 64, 1, (16, 1), False),
     ):
-        step = EncoderStep(*weights_of(kind, size, units, kernel, block, int8), num_threads=threads)
+        given = weights_of(kind, size, units, kernel, block, int8)
+        step = KeptEncoderStep(*given, num_threads=threads)
         frames = np.random.default_rng(1).standard_normal((20, size)).astype(np.float32)
-        state = step.init_state()
+        state, dropping = step.init_state(), step.init_state()
         for start in range(0, 20, 6):
             part = frames[start : start + step.span]
             results.append(step.step(part, len(part), state).reshape(-1))
+            kept = step.step_kept(part, np.arange(len(part)) % 3 != 1, dropping)
+            results.append(kept.reshape(-1))
     return np.concatenate(results)
 
 

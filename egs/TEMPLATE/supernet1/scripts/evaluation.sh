@@ -23,7 +23,7 @@ model_options() { # as words; the names hold no blanks
 }
 
 has_bundles() { # CONFIG: does the subnet stream, and does the runtime know its parts?
-    ! grep -qE '^ +kind: (salad|energy|random|downsample)$' "$1" && grep -q chunk_size: "$1" && grep -q '^frontend: log_mel$' "$1" &&
+    grep -q chunk_size: "$1" && grep -q '^frontend: log_mel$' "$1" &&
         grep -qE '^encoder: supernet_(conformer|transformer)$' "$1"
 }
 

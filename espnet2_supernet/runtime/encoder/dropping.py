@@ -1,0 +1,88 @@
+"""The encoder of a stream that drops frames: features in, kept frames and their times out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
+from espnet2_supernet.runtime.encoder.stream import EncoderState, StreamingEncoder
+from espnet2_supernet.runtime.layers.keep_rules import FrameRule, RuleState
+from espnet2_supernet.runtime.layers.subsampling import Subsampling
+
+Array = np.ndarray
+
+
+@dataclass(kw_only=True)
+class DroppingState(EncoderState):
+    """Everything the encoder remembers of a stream.
+
+    Attributes:
+        rule: State of the rule.
+        keep: Which of the frames not yet encoded are kept ``(< C + R,)``.
+    """
+
+    rule: RuleState
+    keep: Array
+
+
+class DroppingEncoder(StreamingEncoder):
+    """Subsampling, token-keep rule and chunk step.
+
+    Args:
+        subsampling: Features to frames.
+        step: The blocks.
+        sizes: Features F and model dimension D.
+        chunk_size: Frames C that a step encodes, dropped ones counted.
+        right_context: Frames R that it sees after them, likewise.
+        rule: Decides.
+    """
+
+    def __init__(
+        self,
+        subsampling: Subsampling,
+        step: KeptEncoderStep,
+        sizes: tuple[int, int],
+        chunk_size: int,
+        right_context: int,
+        rule: FrameRule,
+    ) -> None:
+        """Keep the parts."""
+        super().__init__(subsampling, step, sizes, chunk_size, right_context)
+        self._kept_step, self._rule = step, rule
+
+    def init_state(self) -> DroppingState:
+        """State of a stream before its first feature."""
+        plain, keep = super().init_state(), np.zeros(0, bool)
+        return DroppingState(**vars(plain), rule=self._rule.init_state(), keep=keep)
+
+    def stream(self, feats: Array, state: EncoderState, is_final: bool = False) -> Array:
+        """Encode what is kept of as many chunks as the features complete.
+
+        Args:
+            feats: The next features ``(n, F)``; n may be 0.
+            state: State of the stream, changed in place; ``times`` become the numbers of the
+                frames returned.
+            is_final: No features follow: encode the rest, be it a whole chunk or not.
+
+        Returns:
+            Frames ``(n', D)``.
+        """
+        state.times = []
+        return super().stream(feats, state, is_final)
+
+    def _subsample(self, feats: Array, state: EncoderState) -> Array:
+        assert isinstance(state, DroppingState)
+        frames = super()._subsample(feats, state)
+        keep, frames = self._rule.decide(frames, feats, state.rule)
+        state.keep = np.concatenate([state.keep, keep])
+        return frames
+
+    def _step_chunk(self, visible: Array, state: EncoderState) -> Array:
+        assert isinstance(state, DroppingState) and state.times is not None
+        keep, past = state.keep[: len(visible)], state.memory.past
+        own = np.flatnonzero(keep[: self.chunk_size])
+        state.keep = state.keep[self.chunk_size :].copy()
+        state.times += (past + own).tolist()
+        return self._kept_step.step_kept(visible, keep, state.memory)
