@@ -29,7 +29,7 @@ class SaladDetector:
         """Rearrange the weights."""
         self._scale, self._shift = weights["norm.weight"], weights["norm.bias"]
         self._linear_in = _linear(weights, "linear_in")
-        self._convolutions = []
+        self._convolutions: list[RowMatrix] = []
         while f"convolutions.{len(self._convolutions)}.weight" in weights:
             self._convolutions.append(_linear(weights, f"convolutions.{len(self._convolutions)}"))
         self._linear_out = _linear(weights, "linear_out")
