@@ -2,7 +2,8 @@
 
 Writes ``training_cost.json`` into each experiment, which ``report`` then shows. A block-update is
 one block's forward and backward pass over one batch; a teacher's forward pass counts a third of its
-blocks. ``chain`` has the trainings of the teacher and of what a model started from, too.
+blocks. ``chain`` has the trainings of the teacher and of what a model started from, too: the files
+of ``teacher_model_file``, ``init_model_file``, ``ssl_model_file`` and ``init_param``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         cost = training_cost(expdir)
         write_atomic(expdir / COST_FILE, json.dumps(asdict(cost), indent=2) + "\n")
         print(f"{expdir.name}: {cost.own:.0f} block-updates, {cost.chain:.0f} with all before it")
+        for file in cost.uncounted:
+            print(f"{expdir.name}: not counted: what {file} cost, beside which is no training")
 
 
 if __name__ == "__main__":

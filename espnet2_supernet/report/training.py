@@ -15,6 +15,8 @@ COST_COLUMN = "training (1000 block-updates: own / with all before it)"
 def cost_text(expdir: Path) -> str:
     """Return ``own / chain`` in thousands, or a dash where nothing was counted.
 
+    The chain begins with ``>`` if it starts from a file whose training could not be counted.
+
     Args:
         expdir: Folder of an experiment.
 
@@ -26,6 +28,8 @@ def cost_text(expdir: Path) -> str:
         return DASH
     content = read_json_object(path)
     try:
-        return f"{float(content['own']) / 1000:.1f} / {float(content['chain']) / 1000:.1f}"
+        more = ">" if content.get("uncounted") else ""
+        own, chain = (float(content[key]) / 1000 for key in ("own", "chain"))
+        return f"{own:.1f} / {more}{chain:.1f}"
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: 'own' and 'chain' must be numbers; count again") from error

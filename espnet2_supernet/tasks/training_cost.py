@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.supernet.config import SupernetConfig
-from espnet2_supernet.tasks.loading import find_file, read_config
+from espnet2_supernet.tasks.loading import NEEDED_OPTIONS, find_file, read_config
 from espnet2_supernet.train.checkpoint import load_weights
 
 FORWARD_SHARE = 1 / 3  # of forward and backward: backward computes two products for each of forward
@@ -23,49 +23,113 @@ class TrainingCost:
         own: Of this training; a teacher's forward pass counts a third of its blocks.
         chain: With the trainings of its teacher and of what it started from, each counted once.
         batches: Batches seen.
+        uncounted: Files that a training in the chain started from, beside which there is no
+            training to count, such as a published model.
     """
 
     own: float
     chain: float
     batches: int
+    uncounted: tuple[str, ...] = ()
 
 
 def training_cost(expdir: str | Path) -> TrainingCost:
     """Count what an experiment cost.
 
     Args:
-        expdir: Folder of ``asr_train`` or ``encrl_train``, with ``config.yaml`` and
-            ``latest.pth``.
+        expdir: Folder of ``asr_train``, ``encrl_train`` or ``ssl_train``, with ``config.yaml``
+            and ``latest.pth``.
 
     Raises:
         ConfigError: If its configuration cannot be read.
-        CheckpointError: If its weights, or those of a training before it, are missing.
+        CheckpointError: If its weights, or a file that a training before it names, are missing.
     """
-    costs: dict[Path, float] = {}
-    batches = _add(Path(expdir), costs)
-    own = costs[Path(expdir).resolve()]
-    return TrainingCost(own, sum(costs.values()), batches)
+    chain = _Chain()
+    batches = chain.add(Path(expdir))
+    own = chain.costs[Path(expdir).resolve()]
+    return TrainingCost(own, sum(chain.costs.values()), batches, tuple(chain.uncounted))
 
 
-def _add(expdir: Path, costs: dict[Path, float]) -> int:
-    """Add the cost of a training and of those before it, by folder; return its batches."""
-    path, options = read_config(None, expdir / "latest.pth")
-    states = load_weights(expdir / "latest.pth")
-    if "num_batches" not in states:
-        raise CheckpointError(f"{expdir}/latest.pth: not a training of a supernet")
-    batches, blocks = int(states["num_batches"]), layers_in_step(options)
-    for option in ("teacher_model_file", "init_model_file"):
-        if not options.get(option):
-            continue
-        file = Path(find_file(options[option], path) or "")
-        if not file.is_file():
-            raise CheckpointError(f"{path}: {option}: {file}: no such file")
-        if option.startswith("teacher"):
+@dataclass
+class _Chain:
+    """A training and those before it, each once.
+
+    Attributes:
+        costs: Block-updates by folder.
+        uncounted: Files that no training here has made.
+    """
+
+    costs: dict[Path, float] = field(default_factory=dict)
+    uncounted: list[str] = field(default_factory=list)
+
+    def add(self, expdir: Path) -> int:
+        """Add a training and those before it; return its batches."""
+        path, options = read_config(None, expdir / "latest.pth", NEEDED_OPTIONS)
+        batches, blocks = _batches(expdir / "latest.pth"), layers_in_step(options)
+        teacher = options.get("teacher_model_file")
+        if teacher:
+            file = _found(teacher, path, "teacher_model_file")
             blocks += FORWARD_SHARE * _teacher_layers(file, options.get("teacher_subnet"))
-        if file.parent.resolve() not in costs:
-            _add(file.parent, costs)
-    costs[expdir.resolve()] = batches * blocks
-    return batches
+            self._add_maker(file)
+        for option in ("init_model_file", "ssl_model_file"):
+            if options.get(option):
+                self._add_maker(_found(options[option], path, option))
+        before = 0
+        for init in options.get("init_param") or []:
+            name, *parts = str(init).split(":")
+            file = _found(name, path, "init_param")
+            self._add_maker(file)
+            before = _batches_taken(file, parts, before)
+        self.costs[expdir.resolve()] = (batches - before) * blocks
+        return batches - before
+
+    def _add_maker(self, file: Path) -> None:
+        """Add the training that made a file."""
+        folder = file.parent
+        if not ((folder / "config.yaml").is_file() and (folder / "latest.pth").is_file()):
+            if str(file) not in self.uncounted:
+                self.uncounted.append(str(file))
+        elif folder.resolve() not in self.costs:
+            self.add(folder)
+
+
+def _found(name: str, config: Path, option: str) -> Path:
+    """Return the file that an option of a configuration names.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    file = Path(find_file(name, config) or "")
+    if not file.is_file():
+        raise CheckpointError(f"{config}: {option}: {file}: no such file")
+    return file
+
+
+def _batches(file: Path) -> int:
+    """Return how many batches a model has seen.
+
+    Raises:
+        CheckpointError: If it is no supernet.
+    """
+    states = load_weights(file)
+    if "num_batches" not in states:
+        raise CheckpointError(f"{file}: not a training of a supernet")
+    return int(states["num_batches"])
+
+
+def _batches_taken(file: Path, parts: list[str], before: int) -> int:
+    """Return where the count of batches stands after ESPnet's ``init_param`` was read.
+
+    Args:
+        file: Weights.
+        parts: What follows them: source key, key of the new model, keys left out.
+        before: The count until then.
+    """
+    source, target, left_out = [*parts, "", "", ""][:3]
+    skipped = any("num_batches".startswith(key) for key in left_out.split(",") if key)
+    if source or target or skipped:
+        return before
+    return int(load_weights(file).get("num_batches", before))
 
 
 def layers_in_step(options: Mapping[str, Any]) -> float:

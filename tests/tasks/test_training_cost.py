@@ -11,12 +11,20 @@ from espnet2_supernet.report.training import cost_text
 from espnet2_supernet.tasks import training_cost as module
 
 LARGE = 4 * 4 * (2 + 2)  # epochs x batches x (two subnets of two blocks)
+EPOCH = LARGE // 4
+
+
+def train(tiny_corpus, folder, **changes):
+    """Train for one epoch."""
+    config = tiny_corpus.write_config(folder / "train.yaml", max_epoch=1, **changes)
+    asr_train.main(["--config", str(config), "--output_dir", str(folder / "exp")])
+    return folder / "exp"
 
 
 def test_a_student_costs_what_its_teacher_did_and_a_third_of_its_blocks(student, trained, capsys):
     training_cost.main(["--expdir", str(trained), str(student)])
     large, small = (json.loads((f / "training_cost.json").read_text()) for f in (trained, student))
-    assert large == {"own": LARGE, "chain": LARGE, "batches": 16}
+    assert large == {"own": LARGE, "chain": LARGE, "batches": 16, "uncounted": []}
     assert small["own"] == pytest.approx(small["batches"] * (1 + 1 + 2 / 3))
     assert small["chain"] == pytest.approx(LARGE + small["own"])
     assert cost_text(trained) == "0.1 / 0.1"
@@ -25,16 +33,42 @@ def test_a_student_costs_what_its_teacher_did_and_a_third_of_its_blocks(student,
 
 def test_each_training_counts_once(tiny_corpus, student, trained, tmp_path):
     given = tiny_corpus.config()
-    config = tiny_corpus.write_config(
-        tmp_path / "train.yaml",
-        encoder_conf=given["encoder_conf"] | {"num_blocks": 1},
-        init_model_file=str(student / "valid.loss.ave.pth"),
-        max_epoch=1,
-    )
-    asr_train.main(["--config", str(config), "--output_dir", str(tmp_path / "exp")])
-    cost = module.training_cost(tmp_path / "exp")
+    encoder = given["encoder_conf"] | {"num_blocks": 1}
+    start = str(student / "valid.loss.ave.pth")
+    out = train(tiny_corpus, tmp_path, encoder_conf=encoder, init_model_file=start)
+    cost = module.training_cost(out)
     assert cost.own == 4 * 2
     assert cost.chain == pytest.approx(8 + module.training_cost(student).chain)
+
+
+def test_pre_training_counts_too(tiny_corpus, pretrained, tmp_path):
+    out = train(tiny_corpus, tmp_path, ssl_model_file=str(pretrained / "valid.loss.ave.pth"))
+    assert module.training_cost(pretrained).chain == LARGE
+    assert module.training_cost(out) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
+
+
+def test_weights_of_init_param_count_once_and_their_batches_are_not_this_trainings(
+    tiny_corpus, trained, tmp_path, capsys
+):
+    """ESPnet copies the count of batches with the other tensors."""
+    first = str(trained / "valid.loss.ave.pth")
+    second = train(tiny_corpus, tmp_path / "a", init_param=[first])
+    states = torch.load(second / "latest.pth", weights_only=True)
+    assert int(states["num_batches"]) > 4
+    assert module.training_cost(second) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
+    lone = tmp_path / "lone.pth"
+    torch.save(states, lone)
+    given = [f"{first}:encoder:encoder", f"{second}/1epoch.pth:::num", str(lone) + ":ctc:ctc"]
+    third = train(tiny_corpus, tmp_path / "b", init_param=given)
+    training_cost.main(["--expdir", str(third)])
+    content = json.loads((third / "training_cost.json").read_text())
+    assert content["own"] == EPOCH and content["chain"] == 2 * EPOCH + LARGE
+    assert content["uncounted"] == [str(lone)]
+    assert f"not counted: what {lone} cost" in capsys.readouterr().out
+    assert cost_text(third) == "0.0 / >0.1"
+    lone.unlink()
+    with pytest.raises(CheckpointError, match="init_param: .*lone.pth: no such file"):
+        module.training_cost(third)
 
 
 def test_depth_sampling_and_layerdrop_count():
