@@ -1,7 +1,8 @@
 """One supernet whose rows use all that a row may have at once, from training to extraction.
 
-Dropped frames, depths, masks of blocks, units, dimensions of heads and layers, private norms,
-blocks of unlike sizes, layers dropped in training, several contexts; and a student of it.
+Dropped frames, depths, own heads, masks of blocks, units, dimensions of attention heads and
+layers, private norms, blocks of unlike sizes, layers dropped in training, several contexts; and a
+student of it.
 """
 
 import copy
@@ -16,6 +17,7 @@ from espnet2_supernet.decode.speech2text import Speech2Text
 from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.tasks.asr import SupernetASRTask
+from espnet2_supernet.train.monitor import count_weights
 
 CHUNKS = {"chunk_size": 4, "left_context": 8, "right_context": 1}
 BLOCKS = {"pattern": {"block": [4, 1]}, "sparsity": 0.5}
@@ -40,11 +42,17 @@ SUBNETS = {
         "context": [CHUNKS, {"chunk_size": 2, "left_context": 4}],
         "mask": DIMENSIONS,
         "depth": {"layers": 2, "keep": "last"},
+        "head": "own",
         "tokens": BY_CHANCE,
     },
     "whole": {"mask": LAYERS, "tokens": LOUDEST},
     "dense": {"context": CHUNKS, "depth": {"layers": 1, "keep": "last"}, "tokens": EVERY_OTHER},
-    "edge": {"context": CHUNKS, "mask": UNITS, "depth": {"layers": 2, "keep": "spread"}},
+    "edge": {
+        "context": CHUNKS,
+        "mask": UNITS,
+        "depth": {"layers": 2, "keep": "spread"},
+        "head": "own",
+    },
 }
 STREAMING = ["blocks", "units", "dense", "edge"]
 
@@ -136,7 +144,7 @@ def test_a_row_is_extracted_as_it_is(folder, tmp_path, speech, subnet):
     assert sum(p.numel() for p in small.parameters()) == summary["parameters"]
     assert len(small.encoder.blocks) == source.supernet.num_layers(subnet)
     if "structured" in str(SUBNETS[subnet].get("mask")):
-        assert summary["nonzero"] == source.supernet.counts(subnet, source)["nonzero"]
+        assert summary["nonzero"] == count_weights(source, subnet)["nonzero"]
     found = args.supernet_conf["subnets"][subnet]
     assert found.get("tokens") == source.supernet.config.to_dict()["subnets"][subnet].get("tokens")
     wave = speech(1.3)

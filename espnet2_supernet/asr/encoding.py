@@ -28,6 +28,7 @@ class SubnetEncoding(JointTraining):
     """
 
     drops_frames = True
+    has_heads = True
     frontend: nn.Module | None
     specaug: nn.Module | None
     normalize: nn.Module | None

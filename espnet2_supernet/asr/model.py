@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from espnet2_supernet.asr.checks import check_frames, check_losses, checked_encoder
 from espnet2_supernet.asr.encoding import SubnetEncoding
+from espnet2_supernet.asr.heads import CTCHeads
 from espnet2_supernet.asr.joint_step import JointStep
 from espnet2_supernet.asr.losses.transducer import transducer_loss
 from espnet2_supernet.asr.transducer import build_transducer
@@ -47,7 +48,7 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         encoder: A supernet encoder.
         postencoder: Must be None.
         decoder: Must be None: attention decoders cannot stream; RNN-T is set by ``transducer``.
-        ctc: CTC head.
+        ctc: CTC head, of the subnets without one of their own.
         joint_network: Must be None, as ``decoder``.
         supernet_conf: The table of subnets, see :class:`SupernetConfig`.
         ctc_weight: Between 0 (RNN-T only) and 1 (CTC only).
@@ -102,6 +103,7 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         self.ctc_weight, self.max_lattice_cells = ctc_weight, max_lattice_cells
         self.add_supernet(encoder, supernet_conf)
         self.add_rules(detector)
+        self.ctc_heads = CTCHeads(self.supernet_config, self.ctc, self.predictor is None)
         if self.supernet_config.distillation.weight > 0 and self.ctc is None:
             raise ConfigError("supernet_conf.distillation needs a CTC head: model_conf.ctc_weight")
 
@@ -147,6 +149,10 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         step.stats["loss"] = loss.detach()
         batch_size = torch.tensor(speech.size(0), device=loss.device)
         return force_gatherable((loss, step.stats, batch_size), loss.device)
+
+    def ctc_of(self, name: str) -> CTC | None:
+        """Return the CTC head of a subnet: the shared one, or its own; None without CTC."""
+        return self.ctc_heads.own(name) or self.ctc
 
     def _plan(self) -> list[Draw]:
         # the teacher first: its posteriors are the students' targets
@@ -195,9 +201,10 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
     def _loss_of(self, step: JointStep, name: str, enc: Tensor, predicted: Tensor | None) -> Tensor:
         """Loss of encoder outputs ``(B, T, D)``, a scalar; notes its parts in ``step``."""
         loss = enc.new_zeros(())
-        if self.ctc is not None:
-            dropped = functional.dropout(enc, self.ctc.dropout_rate, self.training)
-            log_probs = self.ctc.log_softmax(dropped)
+        ctc = self.ctc_of(name)
+        if ctc is not None:
+            dropped = functional.dropout(enc, ctc.dropout_rate, self.training)
+            log_probs = ctc.log_softmax(dropped)
             loss = loss + self.ctc_weight * step.ctc_loss(name, log_probs)
             loss = loss + self._distillation(step, name, log_probs)
             if not self.training:

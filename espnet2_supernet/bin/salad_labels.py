@@ -57,7 +57,7 @@ def label(speech2text: Speech2Text, files: dict[str, Path]) -> Iterator[tuple[st
 
     rules = audio_rules(speech2text, None)
     progress = Progress(len(files), f"labelling with '{speech2text.subnet}'")
-    ctc = speech2text.asr_model.ctc
+    ctc = speech2text.asr_model.ctc_of(speech2text.subnet)
     for key, path in files.items():
         try:
             frames = speech2text.encode(read_audio(path, rules).samples)

@@ -30,12 +30,13 @@ def choose_output(model: Any, use: str) -> str:
 
 
 def build_search(
-    model: Any, options: DecodeOptions, lm: FusionLM | None = None
+    model: Any, subnet: str, options: DecodeOptions, lm: FusionLM | None = None
 ) -> tuple[Search, Callable[[torch.Tensor], torch.Tensor | np.ndarray]]:
-    """Build the search of ``options`` over a model.
+    """Build the search of ``options`` over a subnet of a model.
 
     Args:
         model: A ``SupernetASRModel``.
+        subnet: The subnet.
         options: What to search with.
         lm: Language model for shallow fusion.
 
@@ -47,7 +48,8 @@ def build_search(
     """
     if choose_output(model, options.use) == "ctc":
         search = build.ctc_search(options, model.blank_id, lm, options.lm_weight)
-        return search, lambda frames: _log_probs(model.ctc, frames)
+        ctc = model.ctc_of(subnet)
+        return search, lambda frames: _log_probs(ctc, frames)
     head = TransducerHead(model.predictor, model.joint_network, model.blank_id)
     return build.rnnt_search(options, head, lm, options.lm_weight), _identity
 

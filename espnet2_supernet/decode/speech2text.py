@@ -142,7 +142,7 @@ class Speech2Text:
         self.dtype = _dtype(dtype, self.output)
         self.asr_model = model.to(self.dtype).eval()
         self.decoder = decoder
-        self.search, self._to_search = build_search(model, options, lm)
+        self.search, self._to_search = build_search(model, name, options, lm)
         self.fs: int = model.frontend.fs
         self.frame_ms = (
             1000.0 * model.frontend.hop_length * model.encoder.subsampling_factor / self.fs

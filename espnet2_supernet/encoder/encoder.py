@@ -75,7 +75,8 @@ class SupernetEncoder(AbsEncoder):
         self.dropout = Dropout(dropout_rate)
         self.blocks = LayerStack(blocks, keep_norm)
         self.layer_drop = LayerDrop(layerdrop, [block.droppable for block in blocks])
-        self.norm = SubnetLayerNorm(output_size) if final_norm else nn.Identity()
+        norm = SubnetLayerNorm(output_size, precedes_head=True)
+        self.norm = norm if final_norm else nn.Identity()
         self.input_size, self._output_size = input_size, output_size
 
     def output_size(self) -> int:

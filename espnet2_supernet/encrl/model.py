@@ -60,7 +60,7 @@ class SupernetEncRLModel(SupernetASRModel):
         encoder: Likewise.
         postencoder: Likewise.
         decoder: Likewise.
-        ctc: Likewise; this head copies the teacher's.
+        ctc: Likewise; the heads copy the teacher's.
         joint_network: Likewise.
         supernet_conf: Likewise.
         ctc_weight: Likewise; 1 unless ``losses.asr`` has a weight.
@@ -196,9 +196,10 @@ class SupernetEncRLModel(SupernetASRModel):
 
     def _loss_of(self, step: JointStep, name: str, enc: Tensor, predicted: Tensor | None) -> Tensor:
         """Loss of encoder outputs ``(B, T, D)``, a scalar; notes its parts in ``step``."""
-        assert isinstance(step, EncRLStep) and step.taught is not None and self.ctc is not None
+        ctc = self.ctc_of(name)
+        assert isinstance(step, EncRLStep) and step.taught is not None and ctc is not None
         taught, weights = step.taught, self.settings.weights
-        logits = self.ctc.ctc_lo(enc)
+        logits = ctc.ctc_lo(enc)
         loss = 0.0 * logits.sum()  # every weight has a gradient, as DistributedDataParallel wants
         for kind, distance in self._distances(taught.logits, logits, step.lengths).items():
             loss = loss + weights[kind] * step.note(f"loss_{kind}_{name}", distance)

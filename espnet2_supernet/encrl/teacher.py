@@ -48,11 +48,13 @@ class FrozenTeacher:
             raise ConfigError(
                 f"teacher_subnet: '{self.subnet.name}' leaves frames out; choose one without tokens"
             )
-        if model.ctc is None:
+        ctc = model.ctc_of(self.subnet.name)
+        if ctc is None:
             raise ConfigError(
                 "the teacher has no CTC head (its model_conf.ctc_weight is 0), whose outputs a "
                 "student could copy"
             )
+        self.ctc = ctc
 
     @torch.no_grad()
     def teach(self, feats: Tensor, feat_lengths: Tensor, like: Tensor) -> Taught:
@@ -65,8 +67,7 @@ class FrozenTeacher:
         """
         self._move(like)
         encoded, lengths = self.model.encode_features(feats, feat_lengths, self.subnet.name)
-        assert self.model.ctc is not None
-        return Taught(encoded, self.model.ctc.ctc_lo(encoded), lengths)
+        return Taught(encoded, self.ctc.ctc_lo(encoded), lengths)
 
     @torch.no_grad()
     def features(self, speech: Tensor, speech_lengths: Tensor, like: Tensor) -> tuple:

@@ -52,7 +52,7 @@ def check_folder(
     frames = torch.cat(encoded)[:64]
     if model.ctc is not None:
         [log_probs] = OnnxModel(folder / "ctc.onnx").run({"encoder_out": frames[None].numpy()})
-        found["ctc"] = _difference(log_probs, model.ctc.log_softmax(frames[None]))
+        found["ctc"] = _difference(log_probs, model.ctc_of(subnet).log_softmax(frames[None]))
     if model.joint_network is not None:
         found |= _transducer(model, folder, frames)
     for name, difference in found.items():

@@ -56,7 +56,7 @@ def export(
             metadata = common_metadata(model.eval(), args, subnet)
             graph = _encoder_graph(model, subnet, context)
             write_encoder(graph, temporary / "encoder.onnx", metadata | context_metadata(context))
-            _write_heads(model, temporary, metadata)
+            _write_heads(model, subnet, temporary, metadata)
             lines = [f"{token} {index}\n" for index, token in enumerate(model.token_list)]
             (temporary / "tokens.txt").write_text("".join(lines), encoding="utf-8")
             return check_folder(model, subnet, context, temporary, waveforms)
@@ -98,7 +98,7 @@ def write_encoder(graph: Any, path: Path, metadata: dict[str, str]) -> None:
     write_graph(graph, example, axes, path, metadata)
 
 
-def _write_heads(model: Any, folder: Path, metadata: dict[str, str]) -> None:
+def _write_heads(model: Any, subnet: str, folder: Path, metadata: dict[str, str]) -> None:
     """Write features, CTC, predictor and joiner, as far as the model has them."""
     size = model.encoder.output_size()
     batch_time = {0: "N", 1: "T"}
@@ -109,7 +109,7 @@ def _write_heads(model: Any, folder: Path, metadata: dict[str, str]) -> None:
     if model.ctc is not None:
         axes = {"encoder_out": batch_time, "log_probs": batch_time}
         example = [torch.zeros(2, 3, size)]
-        write_graph(CTCGraph(model.ctc), example, axes, folder / "ctc.onnx", metadata)
+        write_graph(CTCGraph(model.ctc_of(subnet)), example, axes, folder / "ctc.onnx", metadata)
     if model.predictor is None or model.joint_network is None:
         return
     predictor = PredictorGraph(model.predictor)

@@ -67,7 +67,7 @@ def align(speech2text: Speech2Text, samples: np.ndarray, ids: Sequence[int]) -> 
     repeats = sum(one == other for one, other in zip(ids, ids[1:], strict=False))
     if not ids or len(encoded) < len(ids) + repeats:
         return []
-    log_probs = model.ctc.log_softmax(encoded[None]).float()
+    log_probs = model.ctc_of(speech2text.subnet).log_softmax(encoded[None]).float()
     targets = torch.tensor([list(ids)], dtype=torch.int32)
     path, _ = torchaudio.functional.forced_align(log_probs, targets, blank=model.blank_id)
     return spans(path[0].tolist(), model.blank_id, speech2text.frame_ms, times)

@@ -137,7 +137,7 @@ class _Streamed:
 
     def __init__(self, speech2text: Speech2Text, clock: StageClock) -> None:
         model = speech2text.asr_model
-        search, to_search = build_search(model, speech2text.options)
+        search, to_search = build_search(model, speech2text.subnet, speech2text.options)
         self._session = StreamingSession(
             _TimedModel(model, clock),
             speech2text.subnet,

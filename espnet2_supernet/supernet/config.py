@@ -100,6 +100,7 @@ mean 'subnets'?
         )
         _check_teacher(config, where)
         _check_readers(config, where)
+        _check_heads(config, where)
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,3 +187,26 @@ def _check_readers(config: SupernetConfig, where: str) -> None:
         f"{where}.schedule: {what} changes weights that a mask prunes, and subnets without "
         f"this mask read them; give all subnets one mask, {instead}"
     )
+
+
+def _check_heads(config: SupernetConfig, where: str) -> None:
+    """Refuse output layers that nothing would train."""
+    own = [name for name, subnet in config.subnets.items() if subnet.own_head]
+    never_drawn = config.sampling.by_layerdrop
+    first = next(iter(config.subnets))
+    for name in own:
+        if name == first:
+            raise ConfigError(
+                f"{where}.subnets.{name}.head: the first subnet has the shared head; give the "
+                "others heads of their own"
+            )
+        if name in never_drawn:
+            raise ConfigError(
+                f"{where}.subnets.{name}.head: sampling.by_layerdrop never draws '{name}', so "
+                "nothing would train a head of its own: write shared"
+            )
+    if own and not set(config.subnets) - {*own, *never_drawn}:
+        raise ConfigError(
+            f"{where}.subnets: no subnet that is drawn has the shared head, so nothing would "
+            f"train it: take '{first}' out of sampling.by_layerdrop"
+        )

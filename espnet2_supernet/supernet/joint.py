@@ -24,6 +24,7 @@ class JointTraining(nn.Module):
 
     Attributes:
         drops_frames: Whether the model can leave frames out, as ``tokens`` of a subnet says.
+        has_heads: Whether it has output layers, as ``head`` of a subnet may want of its own.
         supernet_config: The table and its rules.
         supernet: The verbs on the encoder.
         pruner: Estimates the masks as training goes on; None if no subnet has one.
@@ -32,6 +33,7 @@ class JointTraining(nn.Module):
     """
 
     drops_frames = False
+    has_heads = False
     supernet_config: SupernetConfig
     supernet: Supernet
     pruner: Pruner | None
@@ -53,6 +55,11 @@ class JointTraining(nn.Module):
                 raise ConfigError(
                     f"supernet_conf.subnets.{subnet.name}.tokens: this model is trained on all "
                     "frames; a recogniser (asr_train) can drop some"
+                )
+            if subnet.own_head and not self.has_heads:
+                raise ConfigError(
+                    f"supernet_conf.subnets.{subnet.name}.head: this model has no output layers; "
+                    "a recogniser (asr_train) can have one for a subnet alone"
                 )
         self.supernet = Supernet(encoder, self.supernet_config)
         self.pruner = self.supernet.pruner(self)

@@ -25,6 +25,8 @@ class SubnetLayerNorm(nn.LayerNorm):
     Args:
         dim: Size of the last axis.
         eps: Added to the variance.
+        precedes_head: It is what an output layer reads: a subnet with an output layer of its own
+            has this norm of its own, too (our choice).
 
     Attributes:
         active: Name of the subnet in use; ``None`` or an unknown name uses ``weight``, ``bias``.
@@ -41,9 +43,10 @@ class SubnetLayerNorm(nn.LayerNorm):
     active: str | None = None
     active_mask: str | None = None
 
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, dim: int, eps: float = 1e-5, precedes_head: bool = False) -> None:
         """Start shared by all subnets."""
         super().__init__(dim, eps=eps)
+        self.precedes_head = precedes_head
         self.active = None
         self.relaxed_masks: set[str] = set()
 

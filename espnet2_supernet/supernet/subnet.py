@@ -23,6 +23,8 @@ class Subnet:
         mask_name: Name of its mask: its own name, or that of the subnet whose mask it shares.
         depth: Which layers it runs; ``None`` for all.
         tokens: Which frames it computes, ``None`` for all.
+        own_head: Whether it has an output layer, and the norm before it, of its own; else it
+            shares those of the first subnet.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Subnet:
     mask_name: str | None = None
     depth: Depth | None = None
     tokens: TokenSpec | None = None
+    own_head: bool = False
 
     @property
     def context(self) -> Context:

@@ -81,6 +81,10 @@ class Supernet:
             unused = {name: left_out(self._stacks, row) for name, row in self.subnets.items()}
             for norm in self._norms:
                 norm.add_subnets(name for name in self.subnets if norm not in unused[name])
+        else:
+            own = [name for name, row in self.subnets.items() if row.own_head]
+            for norm in (norm for norm in self._norms if norm.precedes_head):
+                norm.add_subnets([next(iter(self.subnets)), *own])
 
     @property
     def masks(self) -> dict[str, MaskSpec]:

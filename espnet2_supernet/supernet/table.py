@@ -19,8 +19,9 @@ def parse_table(spec: Any, where: str) -> dict[str, Subnet]:
     """Read the rows of the table; the first row is the default subnet, so their order counts.
 
     Args:
-        spec: ``{name: {context: ..., mask: ..., depth: ..., tokens: ...}}``; a mask is a block of
-            its own or the name of the subnet whose mask is shared.
+        spec: ``{name: {context: ..., mask: ..., depth: ..., tokens: ..., head: ...}}``; a mask is
+            a block of its own or the name of the subnet whose mask is shared, a head is
+            ``shared`` or ``own``.
         where: Path of the block, for error messages.
 
     Raises:
@@ -55,7 +56,7 @@ def _check_row(name: Any, row: Any, where: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}.{name}: write a block {{context: ..., mask: ...}}: {row!r}")
-    check_keys(row, ("context", "mask", "depth", "tokens"), f"{where}.{name}")
+    check_keys(row, ("context", "mask", "depth", "tokens", "head"), f"{where}.{name}")
     return row
 
 
@@ -67,16 +68,23 @@ def _subnet(name: str, row: Mapping[str, Any], own: Mapping[str, MaskSpec], wher
     if row.get("tokens") is not None:
         tokens = TokenSpec.parse(row["tokens"], f"{where}.tokens")
         check_decidable(where, tokens, contexts)
+    own_head = _owns_head(row.get("head"), f"{where}.head")
     mask = row.get("mask")
     if mask is None:
-        return Subnet(name, contexts, depth=depth, tokens=tokens)
+        return Subnet(name, contexts, depth=depth, tokens=tokens, own_head=own_head)
     owner = name if isinstance(mask, Mapping) else mask
     if not isinstance(owner, str) or owner not in own:
         raise ConfigError(
             f"{where}.mask: {owner!r} is no subnet with a mask of its own; there are: "
             f"{', '.join(own) or 'none'}"
         )
-    return Subnet(name, contexts, own[owner], owner, depth, tokens)
+    return Subnet(name, contexts, own[owner], owner, depth, tokens, own_head)
+
+
+def _owns_head(spec: Any, where: str) -> bool:
+    if spec not in (None, "shared", "own"):
+        raise ConfigError(f"{where}: write shared or own, got {spec!r}")
+    return bool(spec == "own")
 
 
 def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
@@ -89,4 +97,6 @@ def _row_to_dict(subnet: Subnet) -> dict[str, Any]:
         row["depth"] = subnet.depth.to_spec()
     if subnet.tokens is not None:
         row["tokens"] = subnet.tokens.to_dict()
+    if subnet.own_head:
+        row["head"] = "own"
     return row

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 
+from espnet2_supernet.asr.heads import OWN_HEADS
 from espnet2_supernet.atomic import atomic_files
 from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.errors import CheckpointError, ConfigError
@@ -21,7 +22,8 @@ from espnet2_supernet.tasks.loading import write_stats
 from espnet2_supernet.train.checkpoint import atomic_save, load_strictly
 from espnet2_supernet.train.monitor import count_weights
 
-FOREIGN = ("encoder.", "pruner.")  # tensors that the extracted encoder brings along, or no one has
+# Tensors that the extracted encoder or the subnet's head brings along, or no one has
+FOREIGN = ("encoder.", "pruner.", OWN_HEADS)
 TOLERANCE = 1e-5  # the same numbers in the same order: in practice the outputs are equal
 
 
@@ -47,6 +49,7 @@ def prune_row(
         raise ConfigError(f"subnet '{name}' is sparse already; one-shot pruning is for dense rows")
     row["mask"] = MaskSpec.parse(mask, "--pattern, --sparsity").to_dict()
     row.pop("depth", None)
+    row.pop("head", None)
     table = {"subnets": {name: row}, "schedule": {"kind": "one_shot", "begin": 0}}
     pruned: Any = _build(args, table, encoder_conf=_encoder_conf(model, args, name))
     dense = subnet_states(model, name)
@@ -82,6 +85,7 @@ def extract(
     row = _row(model, name)
     row.pop("mask", None)
     row.pop("depth", None)
+    row.pop("head", None)
     try:
         with atomic_files(output_dir) as temporary:
             _write(model, args, name, row, temporary, output_dir)
@@ -175,8 +179,10 @@ def subnet_states(model: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only one dense subnet."""
     foreign = FOREIGN if model.supernet.subnet(name).uses_detector else (*FOREIGN, "detector.")
     states = {key: x for key, x in model.state_dict().items() if not key.startswith(foreign)}
-    encoder = model.supernet.extract(name).state_dict()
-    return {**states, **{f"encoder.{key}": value for key, value in encoder.items()}}
+    for part, module in (("encoder", model.supernet.extract(name)), ("ctc", model.ctc_of(name))):
+        if module is not None:
+            states |= {f"{part}.{key}": value for key, value in module.state_dict().items()}
+    return states
 
 
 def _build(args: argparse.Namespace, table: Mapping[str, Any], **changes: Any) -> torch.nn.Module:

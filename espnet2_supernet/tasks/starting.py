@@ -13,6 +13,7 @@ import torch
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.types import str_or_none
 
+from espnet2_supernet.asr.heads import OWN_HEADS, with_own_heads
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.supernet.depth import KEEP, choose_layers
@@ -22,7 +23,7 @@ from espnet2_supernet.train.checkpoint import load_weights
 
 _BODY = ("encoder.", "normalize.", "frontend.")  # must fit exactly
 # Each is taken over where both have it
-_HEADS = ("ctc.", "predictor.", "joint_network.", "detector.")
+_HEADS = ("ctc.", OWN_HEADS, "predictor.", "joint_network.", "detector.")
 _DROPPED = ("pruner.", "num_batches", "log_scale")
 _BLOCKS = "encoder.blocks."
 
@@ -35,7 +36,8 @@ def add_start_arguments(parser: argparse.ArgumentParser) -> None:
         type=str_or_none,
         default=None,
         help="Weights of asr_train or encrl_train with their config.yaml beside them: all but the "
-        "blocks that are not chosen is taken over, and the masks are pruned anew",
+        "blocks that are not chosen is taken over, and the masks are pruned anew; heads of their "
+        "own that it does not have start from the shared one",
     )
     group.add_argument(
         "--init_blocks",
@@ -109,7 +111,8 @@ def take_blocks(args: argparse.Namespace, model: Any) -> None:
     given = {head for head in _HEADS if any(key.startswith(head) for key in weights)}
     taken = (*_BODY, *(heads & given))
     states = {new: weights[old] for old, new in names.items() if new.startswith(taken)}
-    wanted = {key for key in own if key.startswith(taken)}
+    states, copies = with_own_heads(states, own)
+    wanted = {key for key in own if key.startswith(taken)} | copies
     for name, keys in (("missing", wanted - states.keys()), ("unexpected", states.keys() - wanted)):
         if keys:
             raise CheckpointError(f"{where}: {len(keys)} {name} keys ({min(keys)}, ...)")
@@ -120,7 +123,8 @@ def take_blocks(args: argparse.Namespace, model: Any) -> None:
                 f"{tuple(own[key].shape)}"
             )
     model.load_state_dict(states, strict=False)
-    new_heads = ", ".join(head.rstrip(".") for head in sorted(heads - given)) or "nothing"
+    new = {head for head in heads - given if not any(key.startswith(head) for key in copies)}
+    new_heads = ", ".join(head.rstrip(".") for head in sorted(new)) or "nothing"
     logging.info(f"{where}: took {len(states)} tensors over; initialised at random: {new_heads}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from espnet2.train.class_choices import ClassChoices
 
+from espnet2_supernet.asr.heads import with_own_heads
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.supernet.config import SupernetConfig
 from espnet2_supernet.tasks import loading
@@ -77,6 +78,7 @@ def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
     if args.ssl_masks == "reset":
         taken = {key: value for key, value in taken.items() if value.dtype != torch.bool}
     own = {key: value for key, value in model.state_dict().items() if key.startswith(_TAKEN)}
+    taken, _ = with_own_heads(taken, own)
     wanted = {k for k, v in own.items() if args.ssl_masks != "reset" or v.dtype != torch.bool}
     for name, keys in (("missing", wanted - taken.keys()), ("unexpected", taken.keys() - wanted)):
         if keys:

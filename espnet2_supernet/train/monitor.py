@@ -168,10 +168,12 @@ def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
     supernet: Any = model.supernet
     counts = dict(supernet.counts(name, model))
     detector: Any = getattr(model, "detector", None)
+    heads: Any = getattr(model, "ctc_heads", None)
+    unused = 0 if heads is None else heads.unused_parameters()
     if detector is not None and not supernet.subnet(name).uses_detector:
-        unused = sum(p.numel() for p in detector.parameters())
-        counts["parameters"] -= unused
-        counts["nonzero"] -= unused
+        unused += sum(p.numel() for p in detector.parameters())
+    counts["parameters"] -= unused
+    counts["nonzero"] -= unused
     return {**counts, "bytes_dense_fp32": 4 * counts["parameters"]}
 
 

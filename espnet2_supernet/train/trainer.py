@@ -185,7 +185,7 @@ def may_leave_parameters_unused(model: torch.nn.Module) -> bool:
     if config is None:
         return False
     has_own_parameters = config.layer_norm == "per_subnet" or any(
-        subnet.depth is not None for subnet in config.subnets.values()
+        subnet.depth is not None or subnet.own_head for subnet in config.subnets.values()
     )
     return has_own_parameters and set(config.sampling.always) != set(config.subnets)
 

@@ -43,6 +43,17 @@ def test_parameters_are_the_papers(name, num_blocks):
     assert sum(p.numel() for p in model.encoder.norm.parameters()) == FINAL_NORM
 
 
+def test_exits_have_the_sizes_of_models_of_their_own():
+    from espnet2_supernet.train.monitor import count_weights
+
+    model = build("train_light_early_exit")
+    for name, blocks in (("server", 12), ("half", 6), ("third", 4), ("sixth", 2)):
+        assert count_weights(model, name)["parameters"] == PAPER[blocks] + FINAL_NORM
+    head = 256 * 256 + 256
+    size = sum(p.numel() for p in model.parameters())
+    assert size == PAPER[12] + FINAL_NORM + 3 * (head + FINAL_NORM)
+
+
 def test_what_is_printed_in_the_paper():
     assert [round(size / 1e6, 3) for size in PAPER.values()] == [18.600, 9.463, 6.417, 3.371]
 
