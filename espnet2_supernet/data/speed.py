@@ -78,22 +78,16 @@ def perturb_data_dir(
     _check_factors(factors)
     data = read_data_dir(in_dir, audio_only=audio_only)
     check_sources(data, in_dir / "wav.scp")
-    folder = Path(audio_dir) if audio_dir else out_dir / "audio"
+    folder = (Path(audio_dir) if audio_dir else out_dir / "audio").resolve()
     parts, bad = [], {}
     for factor in factors:
         if factor == 1.0:
             parts.append((str(in_dir), data))
             continue
-        part, reasons = _copy_at_speed(data, factor, folder.resolve(), nj)
+        part, reasons = _copy_at_speed(data, factor, folder, nj)
         parts.append((f"speed {factor:g}", part))
         bad.update(reasons)
-    write_skipped(out_dir / "skipped.tsv", bad)
-    if len(bad) > MAX_BAD_FRACTION * len(data) * len(factors):
-        first = next(iter(bad))
-        raise DataError(
-            f"{in_dir}: {len(bad)} copies cannot be made; first: {first}: {bad[first]}; "
-            f"all are listed in {out_dir / 'skipped.tsv'}"
-        )
+    _report_skipped(bad, len(data) * len(factors), in_dir, out_dir / "skipped.tsv")
     joined = combine(parts)
     write_data_dir(out_dir, joined)
     return joined
@@ -110,6 +104,21 @@ def _check_factors(factors: Sequence[float]) -> None:
             raise DataError(f"speed factor {factor:g} is not between 0.5 and 2")
     if len(set(factors)) != len(factors) or not factors:
         raise DataError("give each speed factor once")
+
+
+def _report_skipped(bad: dict[str, str], wanted: int, in_dir: Path, path: Path) -> None:
+    """List the copies that could not be made.
+
+    Raises:
+        DataError: If they are too many of those wanted.
+    """
+    write_skipped(path, bad)
+    if len(bad) > MAX_BAD_FRACTION * wanted:
+        first = next(iter(bad))
+        raise DataError(
+            f"{in_dir}: {len(bad)} copies cannot be made; first: {first}: {bad[first]}; "
+            f"all are listed in {path}"
+        )
 
 
 def _copy_at_speed(

@@ -178,10 +178,9 @@ class Pruner(SchedulePosition):
         Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too, and
         those of swaps, gates or rewound weights, which remember more than the weights tell.
         """
-        step = int(self.step)
         if any(one is not None for one in (self.growth, self.gates, self.rewinding)):
             return
-        if self._knows_schedule() and step >= self.schedule.begin and not self.frozen:
+        if self._knows_schedule() and int(self.step) >= self.schedule.begin and not self.frozen:
             self.update_masks()
 
     # ---- what came of it ----------------------------------------------------------------------

@@ -89,13 +89,8 @@ def build_from_file(
     args = argparse.Namespace(**options)
     for name in _FILE_OPTIONS:
         setattr(args, name, find_file(getattr(args, name, None), path))
-    conf = dict(options.get("normalize_conf") or {})
-    stats_file = find_file(conf.get("stats_file"), path)
     with tempfile.TemporaryDirectory() as folder:
-        if stats_file is not None and not Path(stats_file).is_file():
-            stats_file = _restore_stats(states, Path(folder) / "feats_stats.npz", stats_file)
-        if stats_file is not None:
-            args.normalize_conf = {**conf, "stats_file": stats_file}
+        _find_stats(args, path, states, Path(folder))
         model = build_model(args)
     if states is not None:
         assert model_file is not None
@@ -120,6 +115,22 @@ def find_file(name: str | None, config_path: Path) -> str | None:
     candidates = [folder / name for folder in config_path.resolve().parents]
     candidates.append(config_path.parent / Path(name).name)  # a model that was moved
     return next((str(path) for path in candidates if path.exists()), name)
+
+
+def _find_stats(
+    args: argparse.Namespace,
+    config_path: Path,
+    states: Mapping[str, torch.Tensor] | None,
+    folder: Path,
+) -> None:
+    """Let ``normalize_conf`` name statistics that exist, written to a folder if need be."""
+    conf = getattr(args, "normalize_conf", None) or {}
+    stats_file = find_file(conf.get("stats_file"), config_path)
+    if stats_file is None:
+        return
+    if not Path(stats_file).is_file():
+        stats_file = _restore_stats(states, folder / "feats_stats.npz", stats_file)
+    args.normalize_conf = {**conf, "stats_file": stats_file}
 
 
 def _restore_stats(states: Mapping[str, torch.Tensor] | None, path: Path, wanted: str) -> str:

@@ -70,8 +70,8 @@ def variants(conf: dict) -> dict[str, dict]:
     return {"joint": conf, "unmasked": unmasked, "dense": dense}
 
 
-def main() -> None:
-    """Measure and print."""
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=Path("conf/train_small.yaml"))
     parser.add_argument("--task", choices=sorted(TASKS), default="asr")
@@ -81,28 +81,43 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--vocab_size", type=int, default=500)
     parser.add_argument("--onednn_matmul", choices=("true", "false"), default="false")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    if args.onednn_matmul == "true":
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
-    conf = yaml.safe_load(args.config.read_text())
-    steps = {name: build(one, args.task, args.vocab_size) for name, one in variants(conf).items()}
-    steps["kernels"] = steps["joint"]
+    return parser.parse_args()
+
+
+def make_batch(args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Noise with random labels, four a second."""
     samples, labels = int(args.seconds * 16000), int(args.seconds * 4)
-    batch = {
+    return {
         "speech": torch.randn(args.batch_size, samples) * 0.1,
         "speech_lengths": torch.full((args.batch_size,), samples),
         "text": torch.randint(2, args.vocab_size - 1, (args.batch_size, labels)),
         "text_lengths": torch.full((args.batch_size,), labels),
     }
+
+
+def measure(steps: dict, batch: dict, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return wall and CPU seconds of each step by name, taken in turns."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
-    for turn in range(args.rounds + 1):
+    for turn in range(rounds + 1):
         for name, step in steps.items():
             use_block_kernels(name == "kernels")
             wall, cpu = time.perf_counter(), time.process_time()
             step(batch)
             if turn:  # the first is a warm-up
                 times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    args = parse()
+    torch.set_num_threads(args.threads)
+    if args.onednn_matmul == "true":
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    conf = yaml.safe_load(args.config.read_text())
+    steps = {name: build(one, args.task, args.vocab_size) for name, one in variants(conf).items()}
+    steps["kernels"] = steps["joint"]
+    times = measure(steps, make_batch(args), args.rounds)
     print(
         f"{args.config}, {args.batch_size} x {args.seconds:g} s, {args.threads} thread(s), ", end=""
     )
