@@ -151,3 +151,12 @@ def test_what_cannot_be_learnt_is_refused(tiny_model, speech):
         make_student(tiny_model, supernet_conf={"subnets": table})
     with pytest.raises(DataError, match="needs the transcripts"):
         make_student(tiny_model, losses={"mse": 1.0, "asr": 1.0})(**batch(speech))
+
+
+def test_a_row_with_its_own_head_copies_the_teacher_with_it(tiny_model, speech):
+    rows = SUBNETS | {"device": SUBNETS["device"] | {"head": "own"}}
+    model = make_student(tiny_model, supernet_conf={"subnets": rows})
+    model.supernet_config.loss_weights.update(server=0.0, device=1.0)
+    model(**batch(speech))[0].backward()
+    assert model.ctc_of("device").ctc_lo.weight.grad.abs().sum() > 0
+    assert model.ctc.ctc_lo.weight.grad.abs().sum() == 0

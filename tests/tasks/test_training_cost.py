@@ -47,30 +47,6 @@ def test_pre_training_counts_too(tiny_corpus, pretrained, tmp_path):
     assert module.training_cost(out) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
 
 
-def test_weights_of_init_param_count_once_and_their_batches_are_not_this_trainings(
-    tiny_corpus, trained, tmp_path, capsys
-):
-    """ESPnet copies the count of batches with the other tensors."""
-    first = str(trained / "valid.loss.ave.pth")
-    second = train(tiny_corpus, tmp_path / "a", init_param=[first])
-    states = torch.load(second / "latest.pth", weights_only=True)
-    assert int(states["num_batches"]) > 4
-    assert module.training_cost(second) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
-    lone = tmp_path / "lone.pth"
-    torch.save(states, lone)
-    given = [f"{first}:encoder:encoder", f"{second}/1epoch.pth:::num", str(lone) + ":ctc:ctc"]
-    third = train(tiny_corpus, tmp_path / "b", init_param=given)
-    training_cost.main(["--expdir", str(third)])
-    content = json.loads((third / "training_cost.json").read_text())
-    assert content["own"] == EPOCH and content["chain"] == 2 * EPOCH + LARGE
-    assert content["uncounted"] == [str(lone)]
-    assert f"not counted: what {lone} cost" in capsys.readouterr().out
-    assert cost_text(third) == "0.0 / >0.1"
-    lone.unlink()
-    with pytest.raises(CheckpointError, match="init_param: .*lone.pth: no such file"):
-        module.training_cost(third)
-
-
 def test_depth_sampling_and_layerdrop_count():
     rows = {"server": {}, "half": {"depth": 3}, "third": {"depth": 2}, "low": {"depth": 1}}
     sampling = {"always": ["server"], "extra": 1, "by_layerdrop": ["low"]}
