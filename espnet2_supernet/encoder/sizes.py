@@ -134,27 +134,6 @@ def check_equal_blocks(encoder: Any, what: str) -> None:
             )
 
 
-def check_whole_heads(encoder: Any, what: str) -> None:
-    """Refuse an encoder that dimensions were cut out of the heads of.
-
-    Args:
-        encoder: A supernet encoder.
-        what: What cannot be made of it, for the message.
-
-    Raises:
-        ConfigError: Naming the size that is not that of a whole head.
-    """
-    sizes = encoder_sizes(encoder)
-    whole = sizes["attention_head_size"]
-    for key in ("attention_key_size", "attention_value_size"):
-        if sizes[key] != whole:
-            raise ConfigError(
-                f"{what}: heads without some of their dimensions are not supported there "
-                f"(encoder_conf.{key}: {sizes[key]}, attention_head_size {whole}); prune "
-                "attention_heads instead"
-            )
-
-
 def _blocks(encoder: Any) -> list[Any]:
     return [block for block in encoder.blocks if isinstance(block, TransformerBlock)]
 

@@ -12,7 +12,7 @@ from espnet2_supernet import __version__
 from espnet2_supernet.damon.rules import Salad
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
-from espnet2_supernet.encoder.sizes import check_whole_heads, encoder_sizes
+from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
@@ -149,8 +149,8 @@ def _features(model: Any) -> Features:
 def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
     encoder = model.supernet.extract(name)  # without the units and layers that it does not have
     kind, sizes = KINDS[type(encoder)], encoder_sizes(encoder)
-    check_whole_heads(encoder, "bundle")
-    conformer = kind == "conformer"
+    conformer, whole = kind == "conformer", sizes["attention_head_size"]
+    key, value = sizes["attention_key_size"], sizes["attention_value_size"]
     return EncoderDescription(
         kind=kind,
         size=encoder.output_size(),
@@ -161,9 +161,11 @@ def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
         left_context=context.left_context,
         right_context=context.right_context,
         kernel=encoder.blocks[0].convolution.depthwise.kernel_size[0] if conformer else 1,
-        head_size=sizes["attention_head_size"],
+        head_size=whole,
         macaron_units=sizes.get("macaron_linear_units"),
         channels=sizes.get("convolution_channels"),
+        key_size=None if key == whole else key,
+        value_size=None if value == whole else value,
     )
 
 

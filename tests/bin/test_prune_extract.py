@@ -76,7 +76,7 @@ def test_a_structured_row_gets_smaller_and_espnet_loads_it(trained, tmp_path, mo
         )
 
 
-def test_dimensions_of_heads_are_cut_out_and_bundles_say_why_they_cannot(trained, tmp_path):
+def test_dimensions_of_heads_are_cut_out_and_the_rest_makes_a_bundle(trained, tmp_path):
     pattern = "{structured: {kinds: [key_dimensions, value_dimensions]}}"
     out = tmp_path / "small"
     _, conf = extract_half(trained, out, pattern)
@@ -87,8 +87,10 @@ def test_dimensions_of_heads_are_cut_out_and_bundles_say_why_they_cannot(trained
     prune_extract.main(command(trained, tmp_path / "device", "device"))
     model = ["--asr_model_file", str(tmp_path / "device" / "model.pth"), "--subnet", "device"]
     more = ["--output_dir", str(tmp_path / "x"), "--sparsity", "0.5", "--pattern", pattern]
-    with pytest.raises(ConfigError, match=r"bundle: heads without some .*attention_key_size: 4"):
-        bundle.main([*model, *more])
+    bundle.main([*model, *more])
+    sizes = json.loads((tmp_path / "x/bundle.json").read_text())["encoder"]
+    assert (sizes["head_size"], sizes["key_size"], sizes["value_size"]) == (8, 4, 4)
+    assert json.loads((tmp_path / "x/comparison.json").read_text())["differing"] == 0
 
 
 def test_whole_layers_are_cut_out_and_the_rest_makes_a_bundle(trained, tmp_path):

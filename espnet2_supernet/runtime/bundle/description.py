@@ -15,6 +15,7 @@ from espnet2_supernet.runtime.bundle.keep_rule import KeepRule
 FORMAT = "espnet2_supernet.bundle"
 VERSION = 1
 PRECISIONS = ("fp32", "int8")
+LATER = ("key_size", "value_size")  # keys of ``encoder`` that the first bundles did not have
 
 T = TypeVar("T")
 
@@ -151,12 +152,13 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``bundle.json``.
 
-        The rule is there only where frames are dropped: a program that knows no rules reads all
-        other bundles, and refuses these for their unknown key.
+        What came later is there only where it says something: older programs read all other
+        bundles, and refuse these for their unknown keys.
         """
         content = asdict(self)
-        if self.keep_rule is None:
-            del content["keep_rule"]
+        for block, key in ((content, "keep_rule"), *((content["encoder"], k) for k in LATER)):
+            if block[key] is None:
+                del block[key]
         return {"format": FORMAT, "version": VERSION, **content}
 
     def frame_ms(self, factor: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 KINDS = ("conformer", "transformer")
-PER_BLOCK = ("heads", "linear_units", "macaron_units", "channels")
+PER_BLOCK = ("heads", "linear_units", "macaron_units", "channels", "key_size", "value_size")
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,16 @@ class BlockSizes:
         linear_units: Inner size of the feed-forward module (a conformer's second).
         macaron_units: Inner size of a conformer's first feed-forward module.
         channels: Channels of a conformer's depthwise convolution.
+        key_size: Dimensions of a head's queries and keys.
+        value_size: Dimensions of a head's values.
     """
 
     heads: int
     linear_units: int
     macaron_units: int
     channels: int
+    key_size: int
+    value_size: int
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,11 @@ class EncoderDescription:
         left_context: Frames L before a chunk that attention sees.
         right_context: Frames R after it.
         kernel: Width of the depthwise kernel, odd; conformer only.
-        head_size: Size d of a head, even; None = D / heads.
+        head_size: Size d of a whole head, even; None = D / heads.
         macaron_units: Of a conformer's first feed-forward modules; None = as ``linear_units``.
         channels: Of a conformer's convolutions; None = D.
+        key_size: Dimensions that a head's queries and keys have left, even; None = d.
+        value_size: Dimensions that a head's values have left; None = d.
 
     Raises:
         ValueError: If a value is impossible.
@@ -63,6 +69,8 @@ class EncoderDescription:
     head_size: int | None = None
     macaron_units: int | list[int] | None = None
     channels: int | list[int] | None = None
+    key_size: int | list[int] | None = None
+    value_size: int | list[int] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -89,6 +97,10 @@ class EncoderDescription:
             raise ValueError(f"size {self.size} is no multiple of heads {self.heads}")
         if self.width_of_head % 2:
             raise ValueError(f"a head has {self.width_of_head} numbers; wanted an even size")
+        keys = {sizes.key_size for sizes in self.block_sizes()}
+        if any(key % 2 or key > self.width_of_head for key in keys):
+            limit = self.width_of_head
+            raise ValueError(f"key_size: wanted even sizes up to {limit}, got {self.key_size}")
 
     @property
     def width_of_head(self) -> int:
@@ -103,7 +115,10 @@ class EncoderDescription:
         """Return the sizes of every block."""
         macaron = self.linear_units if self.macaron_units is None else self.macaron_units
         channels = self.size if self.channels is None else self.channels
-        sizes = (self.heads, self.linear_units, macaron, channels)
+        whole = self.width_of_head
+        key = whole if self.key_size is None else self.key_size
+        value = whole if self.value_size is None else self.value_size
+        sizes = (self.heads, self.linear_units, macaron, channels, key, value)
         return [BlockSizes(*(_one(size, i) for size in sizes)) for i in range(self.num_blocks)]
 
     @classmethod
@@ -136,9 +151,10 @@ def matrix_shapes(description: EncoderDescription) -> dict[str, tuple[int, int]]
 
 
 def _block_shapes(description: EncoderDescription, sizes: BlockSizes) -> dict[str, tuple[int, int]]:
-    size, width = description.size, sizes.heads * description.width_of_head
-    found = {f"attention.linear_{name}": (width, size) for name in "qkv"}
-    found["attention.linear_out"] = (size, width)
+    size = description.size
+    widths = {"q": sizes.key_size, "k": sizes.key_size, "v": sizes.value_size}
+    found = {f"attention.linear_{x}": (sizes.heads * n, size) for x, n in widths.items()}
+    found["attention.linear_out"] = (size, sizes.heads * sizes.value_size)
     units = {"feed_forward": sizes.linear_units}
     if description.kind == "conformer":
         units["feed_forward_macaron"] = sizes.macaron_units

@@ -25,11 +25,11 @@ Array = np.ndarray
 
 
 class Shape(NamedTuple):
-    """Sizes of the attention, all blocks alike; they may differ in the number of heads.
+    """Sizes of the attention, all blocks alike; they may differ in heads and what these have left.
 
     Attributes:
         width: Model dimension D padded to a multiple of 16.
-        head: Size d of a head.
+        head: Size d of a whole head.
         chunk: Frames C of a chunk.
         left: Frames L before it that are seen.
         right: Frames R after it.
@@ -80,12 +80,15 @@ class Angles(NamedTuple):
             P = 16 * panels.
         query: Cosines and sines of the chunk times the scale of scores, float32 (2, d / 2 * P).
         key: The same without the scale.
+        pairs: Which of the d / 2 pairs of a whole head those of a block's heads are, int64
+            (blocks, d / 2); only as many count as there are.
     """
 
     frequencies: Array
     steps: Array
     query: Array
     key: Array
+    pairs: Array
 
 
 @kernel
@@ -131,20 +134,20 @@ def find_hidden(shape, past, frames, hidden):
 
 
 @kernel
-def rotate(part, parts, shape, heads, room, source, table):
-    """Rotate this part of the heads of queries or keys, in place."""
-    half, frames = shape.head // 2, shape.panels * LANES
+def rotate(part, parts, shape, heads, size, pairs, room, source, table):
+    """Rotate this part of the heads, of ``size`` numbers, of queries or keys, in place."""
+    half, frames = size // 2, shape.panels * LANES
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for p in range(shape.panels):
             spot = room.spots[source]
             first = spot[PLACE] + p * spot[PANEL] + 2 * h * half * LANES
             for i in range(half):
-                place, angle = first + i * LANES, i * frames + p * LANES
+                place, angle = first + i * LANES, pairs[i] * frames + p * LANES
                 rotate_pair(room.data, place, place + half * LANES, table[0], table[1], angle)
 
 
 @kernel
-def keep_keys(part, parts, shape, heads, chunk, room, source, keys):
+def keep_keys(part, parts, shape, heads, size, chunk, room, source, keys):
     """Write the keys of this part of the heads to their slots.
 
     Args:
@@ -152,12 +155,13 @@ def keep_keys(part, parts, shape, heads, chunk, room, source, keys):
         parts: How many there are.
         shape: ``Shape``.
         heads: Heads of the block.
+        size: Numbers of a key.
         chunk: ``Chunk``.
         room: ``Room``.
         source: Spot of the keys.
         keys: Where they are kept.
     """
-    own, span, size = chunk.own, chunk.span, shape.head
+    own, span = chunk.own, chunk.span
     spot, begin = room.spots[source], chunk.past % shape.ring
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
@@ -175,9 +179,9 @@ def keep_keys(part, parts, shape, heads, chunk, room, source, keys):
 
 
 @kernel
-def keep_values(part, parts, shape, heads, chunk, room, source, values):
+def keep_values(part, parts, shape, heads, size, chunk, room, source, values):
     """Write the values of this part of the heads to their slots; arguments as above."""
-    own, span, size = chunk.own, chunk.span, shape.head
+    own, span = chunk.own, chunk.span
     strips, spot = (size + LANES - 1) // LANES, room.spots[source]
     begin, turned = chunk.past % shape.ring, room.sums[part].view(np.float32)
     for h in range(heads * part // parts, heads * (part + 1) // parts):
@@ -193,14 +197,14 @@ def keep_values(part, parts, shape, heads, chunk, room, source, values):
 
 
 @kernel
-def attend(part, parts, shape, heads, exist, room, source, keys, values, target):
+def attend(part, parts, shape, sizes, exist, room, source, keys, values, target):
     """Attention of this part of the heads.
 
     Args:
         part: Number of the part.
         parts: How many there are.
         shape: ``Shape``.
-        heads: Heads of the block.
+        sizes: Heads of the block, numbers of a key, numbers of a value.
         exist: Frames that exist.
         room: ``Room``; ``hidden`` as ``find_hidden`` filled it.
         source: Spot of the queries, rotated and scaled.
@@ -208,8 +212,8 @@ def attend(part, parts, shape, heads, exist, room, source, keys, values, target)
         values: Values of the slots.
         target: Spot of the result.
     """
-    size, slots = shape.head, shape.slots
-    strips = (size + LANES - 1) // LANES
+    heads, size, value, slots = sizes[0], sizes[1], sizes[2], shape.slots
+    strips = (value + LANES - 1) // LANES
     query, out = room.spots[source], room.spots[target]
     scores, sums = room.scores[part], room.sums[part].view(np.float32)
     inverse = sums[LANES * LANES :]
@@ -224,8 +228,8 @@ def attend(part, parts, shape, heads, exist, room, source, keys, values, target)
             for strip in range(strips):
                 place = (h * strips + strip) * slots * LANES
                 dense_tile(values, place, slots, scores, 0, frames, sums)
-                row = h * size + strip * LANES
-                place, rows = out[PLACE] + p * out[PANEL] + row * LANES, size - strip * LANES
+                row = h * value + strip * LANES
+                place, rows = out[PLACE] + p * out[PANEL] + row * LANES, value - strip * LANES
                 scale_rows(sums, min(rows, LANES), inverse, room.data, place)
 
 
@@ -236,10 +240,11 @@ def shape_of(size: int, head: int, chunk: int, left: int, right: int) -> Shape:
     return Shape(padded(size), head, chunk, left, right, ring, slots, panels)
 
 
-def angles_of(shape: Shape) -> Angles:
+def angles_of(shape: Shape, pairs: Array) -> Angles:
     """Compute what does not depend on the place in the stream."""
     half, frames = shape.head // 2, shape.panels * LANES
     frequencies = 10000.0 ** -(np.arange(half) / half)
     steps = frequencies[:, None] * np.arange(frames)
     table = np.zeros((2, 2, half * frames), np.float32)
-    return Angles(frequencies, np.stack([np.cos(steps), np.sin(steps)]), table[0], table[1])
+    steps = np.stack([np.cos(steps), np.sin(steps)])
+    return Angles(frequencies, steps, table[0], table[1], pairs)

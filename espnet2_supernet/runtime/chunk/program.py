@@ -30,8 +30,8 @@ X, Y, QUERY, KEY, VALUE, INNER, WINDOW = range(7)
 NORM = 0  # source, target, place of the scale, place of the bias, SiLU or not, size
 QUANTIZE = 1  # source, size
 MULTIPLY = 2  # source, target, operand, matrix, what becomes of the sums
-KEEP = 3  # block, heads: rotate QUERY and KEY, keep KEY and VALUE
-ATTEND = 4  # block, target, heads
+KEEP = 3  # block, heads, sizes of a key and of a value: rotate QUERY and KEY, keep KEY and VALUE
+ATTEND = 4  # block, target, heads, sizes of a key and of a value
 RECALL = 5  # block, channels
 CONVOLVE = 6  # block, target, place of the kernels, place of their bias, channels
 FIELDS = 7
@@ -102,13 +102,14 @@ def _operate(part, parts, chunk, shape, taps, op, weights, angles, memory, room)
     elif kind == MULTIPLY:
         multiply(part, parts, weights, op[4], room, exist, op[5], one, op[3], two)
     elif kind == KEEP:
-        attention.rotate(part, parts, shape, two, room, QUERY, angles.query)
-        attention.rotate(part, parts, shape, two, room, KEY, angles.key)
-        attention.keep_keys(part, parts, shape, two, chunk, room, KEY, memory.keys[one])
-        attention.keep_values(part, parts, shape, two, chunk, room, VALUE, memory.values[one])
+        keys, values, pairs = memory.keys[one], memory.values[one], angles.pairs[one]
+        attention.rotate(part, parts, shape, two, op[3], pairs, room, QUERY, angles.query)
+        attention.rotate(part, parts, shape, two, op[3], pairs, room, KEY, angles.key)
+        attention.keep_keys(part, parts, shape, two, op[3], chunk, room, KEY, keys)
+        attention.keep_values(part, parts, shape, two, op[4], chunk, room, VALUE, values)
     elif kind == ATTEND:
         keys, values = memory.keys[one], memory.values[one]
-        attention.attend(part, parts, shape, op[3], exist, room, QUERY, keys, values, two)
+        attention.attend(part, parts, shape, op[3:], exist, room, QUERY, keys, values, two)
     elif kind == RECALL:
         recall(part, parts, two, taps, room, WINDOW, memory.windows[one])
     elif kind == CONVOLVE:

@@ -34,6 +34,7 @@ class ProgramBuilder:
 
     Attributes:
         program: Operations, int64 (operations, 7), see ``chunk_program``.
+        pairs: Rotary pairs that the heads of each block have left, see ``Angles``.
         weights: The arena.
 
     Raises:
@@ -51,6 +52,7 @@ class ProgramBuilder:
         self._arena = Arena()
         self._matrices: list[list[int]] = []
         self._operations: list[list[int]] = []
+        self.pairs = np.zeros((description.num_blocks, description.width_of_head // 2), np.int64)
         for i, sizes in enumerate(description.block_sizes()):
             self._add_block(i, sizes)
         self._add_norm("norm", X, Y)
@@ -61,7 +63,7 @@ class ProgramBuilder:
         name, conformer = f"blocks.{i}.", self.description.kind == "conformer"
         if conformer:
             self._add_feed_forward(name, "_macaron", "norm_macaron", 0.5)
-        self._add_attention(i, sizes.heads)
+        self._add_attention(i, sizes)
         if conformer:
             self._add_convolution(i, sizes.channels)
         self._add_feed_forward(name, "", "norm_feed_forward", 0.5 if conformer else 1.0)
@@ -74,14 +76,26 @@ class ProgramBuilder:
         self._add_products(Y, (f"{name}.linear_in", INNER, Y, SILU))
         self._add_products(INNER, (f"{name}.linear_out", X, X, ADD), factor=factor)
 
-    def _add_attention(self, i: int, heads: int) -> None:
+    def _add_attention(self, i: int, sizes: BlockSizes) -> None:
         name = f"blocks.{i}.attention.linear_"
         self._add_norm(f"blocks.{i}.norm_attention", X, Y)
         targets = {"q": QUERY, "k": KEY, "v": VALUE}
         self._add_products(Y, *((name + part, to, Y, STORE) for part, to in targets.items()))
-        self._add(ops.KEEP, i, heads)
-        self._add(ops.ATTEND, i, Y, heads)
+        heads = (sizes.heads, sizes.key_size, sizes.value_size)
+        self._add(ops.KEEP, i, *heads)
+        self._add(ops.ATTEND, i, Y, *heads)
+        self.pairs[i, : sizes.key_size // 2] = self._rotary_pairs(i, sizes.key_size // 2)
         self._add_products(Y, (f"{name}out", X, X, ADD))
+
+    def _rotary_pairs(self, i: int, count: int) -> Array:
+        whole = self.description.width_of_head // 2
+        if count == whole:
+            return np.arange(count)
+        name = f"blocks.{i}.attention.rotary_pairs"
+        pairs = self._array(name, (count,))
+        if not np.isin(pairs, np.arange(whole)).all():
+            raise ValueError(f"{name}: wanted numbers of {whole} pairs, got {pairs.tolist()}")
+        return pairs.astype(np.int64)
 
     def _add_convolution(self, i: int, size: int) -> None:
         name = f"blocks.{i}.convolution."

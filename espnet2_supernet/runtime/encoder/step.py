@@ -73,7 +73,8 @@ class EncoderStep:
         self._program, self._weights = built.program, built.weights
         self._widest = _widest(d)
         shape = shape_of(d.size, d.width_of_head, d.chunk_size, d.left_context, d.right_context)
-        self._shape, self._angles, self._team = shape, angles_of(shape), Team(num_threads)
+        self._shape, self._team = shape, Team(num_threads)
+        self._angles = angles_of(shape, built.pairs)
         reach, widest = d.kernel // 2, self._widest
         width = max(shape.width, padded(widest.heads * shape.head), padded(widest.channels))
         inner = padded(max(widest.linear_units, widest.macaron_units))
@@ -100,8 +101,8 @@ class EncoderStep:
         d, shape, widest = self.description, self._shape, self._widest
         window = widest.channels * padded(d.kernel // 2) if d.kind == "conformer" else 0
         sizes = (
-            widest.heads * shape.head * shape.slots,
-            widest.heads * padded(shape.head) * shape.slots,
+            widest.heads * widest.key_size * shape.slots,
+            widest.heads * padded(widest.value_size) * shape.slots,
             window,
         )
         arrays = [lined(d.num_blocks * size).reshape(d.num_blocks, size) for size in sizes]

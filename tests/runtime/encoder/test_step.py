@@ -53,15 +53,16 @@ def test_chunk_steps_equal_the_stream(kind, size, heads, units, chunk, left, rig
 
 
 UNLIKE = {"heads": [3, 1], "head_size": 6, "linear_units": [37, 50]}
+CUT = {**UNLIKE, "key_size": [4, 2], "value_size": [5, 6]}  # heads without some of their dimensions
 UNLIKE_CONFORMER = {**UNLIKE, "macaron_units": [20, 70], "channels": [7, 34]}
 
 
-def unlike(kind):
+def unlike(kind, sizes):
     """An encoder whose blocks differ in size, as structured pruning leaves them."""
     torch.manual_seed(0)
-    sizes = UNLIKE_CONFORMER if kind == "conformer" else UNLIKE
     names = {"head_size": "attention_head_size", "macaron_units": "macaron_linear_units",
-             "channels": "convolution_channels", "heads": "attention_heads"}  # fmt: skip
+             "channels": "convolution_channels", "heads": "attention_heads",
+             "key_size": "attention_key_size", "value_size": "attention_value_size"}  # fmt: skip
     options = {names.get(key, key): value for key, value in sizes.items()}
     options |= {"cnn_module_kernel": 7} if kind == "conformer" else {}
     encoder = ENCODERS[kind](20, 20, num_blocks=2, subsampling="stack", **options).eval()
@@ -70,9 +71,14 @@ def unlike(kind):
     return encoder, {**common, "right_context": 2, **kernel, **sizes}
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_blocks_may_differ_in_size(kind):
-    encoder, description = unlike(kind)
+@pytest.mark.parametrize(
+    "kind, sizes", [("conformer", UNLIKE_CONFORMER), ("transformer", UNLIKE), ("transformer", CUT)]
+)
+def test_blocks_may_differ_in_size(kind, sizes):
+    encoder, description = unlike(kind, sizes)
+    if sizes is CUT:  # other pairs than the first ones
+        for block, pairs in zip(encoder.blocks, ([0, 2], [1]), strict=True):
+            block.attention.rotary_pairs.copy_(torch.tensor(pairs))
     x = np.random.default_rng(1).standard_normal((45, 20)).astype(np.float32)
     wanted = streamed(encoder, x, description)
     np.testing.assert_allclose(
@@ -161,6 +167,9 @@ def test_what_a_step_cannot_take_is_refused():
         ({"linear_units": [8, 8, 8]}, "linear_units: 3 sizes for 2 blocks"),
         ({"channels": [8, 1]}, "channels: wanted a whole number of at least 2, got 1"),
         ({"kernel": 4}, "kernel must be odd"),
+        ({"key_size": 3}, "key_size: wanted even sizes up to 16, got 3"),
+        ({"key_size": [16, 18]}, "key_size: wanted even sizes up to 16"),
+        ({"value_size": 0}, "value_size: wanted a whole number of at least 1"),
         ({"layers": 3}, r"unknown keys \['layers'\]"),
         ({"linear_units": 65}, "feed_forward_macaron.linear_in.weight: wanted shape"),
         ({"num_blocks": 3}, "'blocks.2.norm_macaron.weight' is missing"),
