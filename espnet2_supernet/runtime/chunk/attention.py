@@ -136,10 +136,9 @@ def find_hidden(shape, past, frames, hidden):
 @kernel
 def rotate(part, parts, shape, heads, size, pairs, room, source, table):
     """Rotate this part of the heads, of ``size`` numbers, of queries or keys, in place."""
-    half, frames = size // 2, shape.panels * LANES
+    half, frames, spot = size // 2, shape.panels * LANES, room.spots[source]
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for p in range(shape.panels):
-            spot = room.spots[source]
             first = spot[PLACE] + p * spot[PANEL] + 2 * h * half * LANES
             for i in range(half):
                 place, angle = first + i * LANES, pairs[i] * frames + p * LANES
@@ -166,12 +165,13 @@ def keep_keys(part, parts, shape, heads, size, chunk, room, source, keys):
     for h in range(heads * part // parts, heads * (part + 1) // parts):
         for first in range(0, span, LANES):
             origin = spot[PLACE] + first // LANES * spot[PANEL] + h * size * LANES
-            if begin % LANES == 0 and first + LANES <= own:
+            rest = first
+            if begin % LANES == 0 and first + LANES <= shape.chunk:
                 target = h * shape.slots * size + (begin + first) * size
-                for f in range(size):
+                for f in range(size):  # slots behind the chunk's own frames stay hidden
                     copy_vector(room.data, origin + f * LANES, keys, target + f * LANES)
-                continue
-            for t in range(first, min(first + LANES, span)):
+                rest = max(first, own)
+            for t in range(rest, min(first + LANES, span)):
                 slot = begin + t if t < own else shape.ring + t - own
                 target = h * shape.slots * size + slot // LANES * LANES * size + slot % LANES
                 for f in range(size):

@@ -88,8 +88,8 @@ class KeptEncoderStep(EncoderStep):
         if keep.shape != frames.shape[:1] or not len(keep):
             raise ValueError(f"{keep.shape} decisions about {len(frames)} frames")
         chunk, past, kept = self.description.chunk_size, state.past, np.flatnonzero(keep)
-        used, own = min(len(frames), chunk), int(np.searchsorted(kept, chunk))
-        out = np.zeros((0, self.description.size), np.float32)
+        used, own = min(len(frames), chunk), int(np.count_nonzero(keep[:chunk]))
+        out = self._out[:0, : self.description.size].copy()
         if own:
             begin = past % self._shape.ring
             state.times[begin : begin + chunk] = NEVER
