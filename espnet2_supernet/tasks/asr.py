@@ -7,7 +7,7 @@ import argparse
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.tasks.asr import ASRTask
-from espnet2.utils.types import str_or_none
+from espnet2.utils.types import int_or_none, str_or_none
 
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.registry import register
@@ -23,8 +23,8 @@ register()  # at import: a worker that ESPnet spawns imports this module and not
 class SupernetASRTask(SupernetTask, ASRTask):
     """ESPnet's ASR task with our encoder, front-end and model as defaults.
 
-    New options: ``--supernet_conf``, the table of subnets; ``--ssl_model_file`` and
-    ``--ssl_masks``, to start from a pre-trained encoder; ``--init_model_file`` and
+    New options: ``--supernet_conf``, the table of subnets; ``--ssl_model_file``, ``--ssl_masks``
+    and ``--ssl_blocks``, to start from a pre-trained encoder; ``--init_model_file`` and
     ``--init_blocks``, to start from blocks of a larger model. Unknown keys are errors.
     """
 
@@ -52,6 +52,13 @@ class SupernetASRTask(SupernetTask, ASRTask):
             default="reset",
             help="Masks of pre-training. reset: prune anew on this schedule; carry: start with "
             "them, and let the schedule (constant, say) estimate them again; freeze: keep them",
+        )
+        group.add_argument(
+            "--ssl_blocks",
+            type=int_or_none,
+            default=None,
+            help="Encoder blocks taken over, counted from the first; those above begin anew, since "
+            "pre-training bends them to its own targets. All by default; needs ssl_masks: reset",
         )
         parser.set_defaults(
             encoder="supernet_conformer",

@@ -31,11 +31,11 @@ def check_pretraining(args: argparse.Namespace, tables: list[ClassChoices]) -> N
     """Check that a recogniser can start from the pre-trained model that its options name.
 
     Args:
-        args: Training options with ``ssl_model_file`` and ``ssl_masks``.
+        args: Training options with ``ssl_model_file``, ``ssl_masks`` and ``ssl_blocks``.
         tables: ESPnet's class tables, for the default values of their options.
 
     Raises:
-        ConfigError: If the masks cannot be taken over under the schedule.
+        ConfigError: If the masks cannot be taken over under the schedule, or so many blocks.
         CheckpointError: If files are missing, or the configurations differ, naming every key.
     """
     where = args.ssl_model_file
@@ -54,19 +54,24 @@ def check_pretraining(args: argparse.Namespace, tables: list[ClassChoices]) -> N
             "the two configurations equal there, or pre-train again"
         )
     _check_schedule(config, args.ssl_masks)
+    _check_blocks(args.ssl_blocks, args.ssl_masks)
 
 
 def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
     """Copy the pre-trained encoder and normalisation into a new recogniser, in place.
 
     The quantiser, the projections and the positions in pruning schedule and batches are dropped:
-    they have no meaning in recognition. With ``ssl_masks: reset`` the masks are dropped, too.
+    they have no meaning in recognition. With ``ssl_masks: reset`` the masks are dropped, too, and
+    with ``ssl_blocks`` all blocks but the first so many: the upper ones of a pre-trained encoder
+    are bent to its own targets, and starting them anew helped where labels are few (Pasad et al.,
+    arXiv 2107.04734).
 
     Args:
-        args: Training options with ``ssl_model_file`` and ``ssl_masks``.
+        args: Training options with ``ssl_model_file``, ``ssl_masks`` and ``ssl_blocks``.
         model: The recogniser.
 
     Raises:
+        ConfigError: If the encoder has no so many blocks.
         CheckpointError: If the weights do not fit, or frozen masks are not sparse enough.
     """
     where = args.ssl_model_file
@@ -78,6 +83,11 @@ def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
     if args.ssl_masks == "reset":
         taken = {key: value for key, value in taken.items() if value.dtype != torch.bool}
     own = {key: value for key, value in model.state_dict().items() if key.startswith(_TAKEN)}
+    anew = _upper_blocks(model, args.ssl_blocks)
+    taken, own = (
+        {key: value for key, value in states.items() if not key.startswith(anew)}
+        for states in (taken, own)
+    )
     taken, _ = with_own_heads(taken, own)
     wanted = {k for k, v in own.items() if args.ssl_masks != "reset" or v.dtype != torch.bool}
     for name, keys in (("missing", wanted - taken.keys()), ("unexpected", taken.keys() - wanted)):
@@ -86,6 +96,7 @@ def take_over(args: argparse.Namespace, model: torch.nn.Module) -> None:
     model.load_state_dict(taken, strict=False)
     dropped = sorted({key.split(".")[0] for key in states if not key.startswith(_TAKEN)})
     dropped += ["the masks"] if args.ssl_masks == "reset" else []
+    dropped += [f"the blocks above the first {args.ssl_blocks}"] if anew else []
     logging.info(f"{where}: took {len(taken)} tensors over, dropped {', '.join(dropped)}")
     if args.ssl_masks == "freeze":
         _check_sparsity(model, where)
@@ -179,6 +190,34 @@ def _check_schedule(config: SupernetConfig, ssl_masks: str) -> None:
         raise ConfigError("ssl_masks: carry keeps masks, but schedule l0 starts from open gates")
     if ssl_masks == "freeze" and not schedule.freeze:
         raise ConfigError("ssl_masks: freeze contradicts supernet_conf.schedule.freeze: false")
+
+
+def _check_blocks(ssl_blocks: int | None, ssl_masks: str) -> None:
+    """Refuse to keep the masks of blocks that begin anew.
+
+    Raises:
+        ConfigError: If that is wanted.
+    """
+    if ssl_blocks is not None and ssl_masks != "reset":
+        raise ConfigError(
+            f"ssl_masks: {ssl_masks} keeps the masks of all blocks, but ssl_blocks: {ssl_blocks} "
+            "starts some anew: use ssl_masks: reset"
+        )
+
+
+def _upper_blocks(model: torch.nn.Module, ssl_blocks: int | None) -> tuple[str, ...]:
+    """Return how the names of weights begin that start anew.
+
+    Raises:
+        ConfigError: If there are no so many blocks.
+    """
+    if ssl_blocks is None:
+        return ()
+    encoder: Any = model.encoder
+    count = len(encoder.blocks)
+    if not 1 <= ssl_blocks <= count:
+        raise ConfigError(f"ssl_blocks: the encoder has {count} blocks, got {ssl_blocks}")
+    return tuple(f"encoder.blocks.{i}." for i in range(ssl_blocks, count))
 
 
 def _check_sparsity(model: torch.nn.Module, where: str) -> None:

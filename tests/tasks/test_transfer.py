@@ -56,6 +56,40 @@ def test_encoder_and_normalisation_are_taken_over(
     assert torch.equal(model.ctc.ctc_lo.weight, head) and int(model.pruner.step) == 0
 
 
+def test_upper_blocks_can_begin_anew(tiny_corpus, pretrained, tmp_path, caplog):
+    caplog.set_level("INFO")
+    args = parse([*options(tiny_corpus, pretrained, tmp_path), "--ssl_blocks", "1"])
+    transfer.check_pretraining(args, SupernetASRTask.class_choices_list)
+    model = SupernetASRTask.build_model(args)
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    SupernetASRTask.build_optimizers(args, model)
+    before = torch.load(pretrained / "4epoch.pth", weights_only=True)
+    after = model.state_dict()
+    weights = [
+        key for key in after if key.startswith("encoder.") and after[key].is_floating_point()
+    ]
+    upper = [key for key in weights if key.startswith("encoder.blocks.1.")]
+    assert 0 < len(upper) < len(weights)
+    for key in weights:
+        assert torch.equal(after[key], (fresh if key in upper else before)[key]), key
+    assert "the blocks above the first 1" in caplog.text
+
+
+@pytest.mark.parametrize("number", ["0", "3"])
+def test_no_more_blocks_than_there_are(tiny_corpus, pretrained, tmp_path, number):
+    args = parse([*options(tiny_corpus, pretrained, tmp_path), "--ssl_blocks", number])
+    model = SupernetASRTask.build_model(args)
+    with pytest.raises(ConfigError, match=f"ssl_blocks: the encoder has 2 blocks, got {number}"):
+        transfer.take_over(args, model)
+
+
+def test_masks_of_new_blocks_cannot_be_kept(tiny_corpus, pretrained, tmp_path):
+    cmd = options(tiny_corpus, pretrained, tmp_path, "freeze")
+    args = parse([*cmd, "--ssl_blocks", "1"])
+    with pytest.raises(ConfigError, match="ssl_blocks: 1 starts some anew: use ssl_masks: reset"):
+        transfer.check_pretraining(args, SupernetASRTask.class_choices_list)
+
+
 def test_frozen_masks_stay_and_the_training_resumes(tiny_corpus, pretrained, tmp_path):
     folder = tmp_path / "ssl"
     shutil.copytree(pretrained, folder, symlinks=True)
