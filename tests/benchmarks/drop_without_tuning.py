@@ -1,0 +1,196 @@
+"""What a trained recogniser loses when frames are dropped, before any fine-tuning.
+
+    python tests/benchmarks/drop_without_tuning.py --exp exp/asr_20ms \\
+        --checkpoint valid.cer_device.ave.pth --detector detector.pth --data dump/raw/train_dev
+
+WER of the CTC head, greedy, under full context. Rules: the detector's frames; as many by chance, of
+the loudest, and every second; the first frames of each run of the recogniser's own labels; and the
+detector's frames with fewer dropped in a row, as means, and dropped before a later block only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import editdistance
+import soundfile
+import torch
+from torch import Tensor
+
+from espnet2_supernet.damon.detector import SaladDetector
+from espnet2_supernet.damon.labels import salient
+from espnet2_supernet.damon.merging import merge_dropped
+from espnet2_supernet.decode.speech2text import Speech2Text
+from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.kept import KeptLayout
+from espnet2_supernet.runtime.text import tokens_to_text
+from espnet2_supernet.supernet.context import Context
+
+FULL = Context()
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What the rules look at; T frames.
+
+    Attributes:
+        words: Reference.
+        frames: Subsampled frames ``(1, T, D)``.
+        detected: The detector's probabilities ``(T,)``.
+        energy: Mean of the normalised features ``(T,)``.
+        labels: The recogniser's own labels with all frames ``(T,)``.
+    """
+
+    words: list[str]
+    frames: Tensor
+    detected: Tensor
+    energy: Tensor
+    labels: Tensor
+
+
+def load_detector(path: Path, size: int) -> SaladDetector:
+    """Load what salad_threshold wrote; its sizes are those of its weights."""
+    states = torch.load(path, map_location="cpu", weights_only=True)
+    states = {key.removeprefix("detector."): value for key, value in states.items()}
+    kernels = [value for key, value in states.items() if key.startswith("convolutions.")]
+    channels, _, kernel_size = next(k for k in kernels if k.dim() == 3).shape
+    detector = SaladDetector(size, channels, kernel_size, len(kernels) // 2)
+    detector.load_state_dict(states)
+    return detector.eval()
+
+
+def encode(model: Any, frames: Tensor, keep: Tensor | None, block: int = 0) -> Tensor:
+    """Encoder output ``(T', D)`` of what is kept ``(T,)`` from a block on."""
+    encoder, lengths = model.encoder, torch.tensor([frames.size(1)])
+    layout = ChunkLayout.for_context(FULL, lengths, frames.size(1))
+    x = layout.split(frames)
+    with model.supernet.active_subnet(next(iter(model.supernet.subnets))):
+        states = encoder.block_states(FULL, 1)
+        for i, (each, state) in enumerate(zip(encoder.blocks.running(), states, strict=True)):
+            if keep is not None and i == block:
+                kept = KeptLayout.build(FULL, keep[None], 1)
+                x, layout = kept.split(layout.join(x)), kept
+            x, _ = each(x, layout, state)
+        return encoder.norm(layout.join(x))[0]
+
+
+def labels_of(model: Any, encoded: Tensor) -> Tensor:
+    """Greedy labels ``(T',)``."""
+    return model.ctc.log_softmax(encoded[None])[0].argmax(-1)
+
+
+def prepare(model: Any, detector: SaladDetector, data: Path) -> list[Utterance]:
+    """Read a folder with wav.scp and text."""
+    texts = dict(line.split(maxsplit=1) for line in (data / "text").read_text().splitlines())
+    found = []
+    for line in (data / "wav.scp").read_text().splitlines():
+        key, path = line.split(maxsplit=1)
+        speech = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
+        feats, lengths = model.extract_features(speech, torch.tensor([speech.size(1)]))
+        frames, lengths = model.encoder.subsampled(feats, lengths)
+        used = feats[0, : frames.size(1) * model.encoder.subsampling_factor]
+        found.append(
+            Utterance(
+                texts[key].split(),
+                frames,
+                detector(frames)[0][0].sigmoid(),
+                used.unflatten(0, (frames.size(1), -1)).mean((1, 2)),
+                labels_of(model, encode(model, frames, None)),
+            )
+        )
+    return found
+
+
+def no_longer_than(keep: Tensor, gap: int) -> Tensor:
+    """Keep more frames, so that at most ``gap`` are dropped in a row."""
+    keep, dropped = keep.clone(), 0
+    for t in range(len(keep)):
+        dropped = 0 if keep[t] else dropped + 1
+        if dropped > gap:
+            keep[t], dropped = True, 0
+    return keep
+
+
+def threshold_for(share: float, kept: Callable[[float], float]) -> float:
+    """Find by halving the threshold that keeps a share of the frames."""
+    low, high = 0.0, 1.0
+    for _ in range(16):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) > share else (low, middle)
+    return high
+
+
+Rule = Callable[[Utterance], Tensor]
+
+
+def tell(
+    name: str, model: Any, data: list[Utterance], rule: Rule, block: int = 0, merge: bool = False
+) -> None:
+    """Print share of frames and WER."""
+    errors = words = kept = frames = 0
+    for one in data:
+        keep = rule(one).clone()
+        keep[0] = True
+        seen = merge_dropped(one.frames, keep[None])[0] if merge else one.frames
+        labels = torch.unique_consecutive(labels_of(model, encode(model, seen, keep, block)))
+        tokens = [model.token_list[i] for i in labels.tolist() if i != model.blank_id]
+        errors += editdistance.eval(one.words, tokens_to_text(tokens).split())
+        words, kept, frames = words + len(one.words), kept + int(keep.sum()), frames + len(keep)
+    print(f"{name:44s} {100 * kept / frames:5.1f} %   WER {100 * errors / words:5.1f}", flush=True)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--exp", type=Path, required=True, help="folder of a recogniser with CTC")
+    parser.add_argument("--checkpoint", required=True, help="its weights")
+    parser.add_argument("--detector", type=Path, required=True, help="detector.pth of stage 4")
+    parser.add_argument("--data", type=Path, required=True, help="folder with wav.scp and text")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model: Any = Speech2Text(args.exp / "config.yaml", args.exp / args.checkpoint).asr_model
+    detector = load_detector(args.detector, model.encoder.output_size())
+    data, best = prepare(model, detector, args.data), float(detector.threshold)
+    total = sum(len(one.labels) for one in data)
+    share = sum(int((one.detected >= best).sum()) for one in data) / total
+    loud = float(torch.cat([one.energy for one in data]).quantile(1 - share))
+
+    def limited(gap: int) -> Rule:
+        def kept(at: float) -> float:
+            limited = (no_longer_than(one.detected >= at, gap) for one in data)
+            return sum(int(keep.sum()) for keep in limited) / total
+
+        threshold = threshold_for(share, kept)
+        return lambda one: no_longer_than(one.detected >= threshold, gap)
+
+    def detected(one: Utterance) -> Tensor:
+        return one.detected >= best
+
+    generator = torch.Generator().manual_seed(0)
+    tell("all", model, data, lambda one: torch.ones_like(one.detected, dtype=torch.bool))
+    tell("detector", model, data, detected)
+    tell(
+        "chance", model, data, lambda one: torch.rand(len(one.labels), generator=generator) < share
+    )
+    tell("every second", model, data, lambda one: torch.arange(len(one.labels)) % 2 == 0)
+    tell("loud", model, data, lambda one: one.energy >= loud)
+    for n in (1, 2, 3, 4):
+        tell(
+            f"first {n} of its own runs",
+            model,
+            data,
+            lambda one, n=n: torch.from_numpy(salient(one.labels.numpy(), n)),
+        )
+    for gap in (2, 3, 5):
+        tell(f"detector, at most {gap} dropped in a row", model, data, limited(gap))
+    tell("detector, merge: mean", model, data, detected, merge=True)
+    for block in range(1, len(model.encoder.blocks.running())):
+        tell(f"detector, dropped before block {block + 1}", model, data, detected, block)
+
+
+if __name__ == "__main__":
+    main()
