@@ -171,13 +171,23 @@ def test_a_dense_row_is_pruned_once(folder, tmp_path):
         assert len(small.encoder.blocks) == 1 and heads == 3, "those of the last block"
 
 
-def test_rows_are_bundled(folder, tmp_path, tiny_corpus):
+def test_rows_are_bundled_and_measured(folder, tmp_path, tiny_corpus):
+    from espnet2_supernet.bin import latency
+
     scp = str(tiny_corpus.root / "valid/wav.scp")
     for name in STREAMING:
         out = tmp_path / name
         bundle.main(row(folder, name, "--output_dir", str(out), "--wav_scp", scp))
         record = json.loads((out / "comparison.json").read_text())
         assert record["differing"] == 0 and record["max_abs_diff"] <= 1e-4
+    prune_extract.main(row(folder, "units", "--output_dir", str(tmp_path / "model")))
+    options = "--num_utts 2 --repeats 1 --memory_utts 0 --rows torch_fp32 --use ctc".split()
+    where = ["--models", str(tmp_path / "model"), "--bundles", str(tmp_path / "units")]
+    out = ["--wav_scp", scp, "--output_dir", str(tmp_path / "latency")]
+    latency.main([*where, *options, *out])
+    theirs, ours = json.loads((tmp_path / "latency/latency.json").read_text())["rows"]
+    assert ours["engine"] == "runtime" and ours["differing_from_torch_fp32"] == 0
+    assert 0.4 < ours["keep_ratio"] < 0.8 and 0.4 < theirs["keep_ratio"] < 0.8
 
 
 def batch(speech):
