@@ -136,7 +136,7 @@ class Random(FrameRule):
     def scores(self, frames: Array, feats: Array, state: RuleState) -> Array:
         """Draws in [0, 1) ``(n,)``: splitmix, its constants in 31 bits, as in ``damon``."""
         steps = np.arange(len(frames), dtype=np.int64) + state.num_past
-        x = (steps + 1) * 1_640_531_527 + (self.declared.seed + 1) * 1_013_904_223
+        x: Array = (steps + 1) * 1_640_531_527 + (self.declared.seed + 1) * 1_013_904_223
         for shift, factor in ((16, 73_244_475), (15, 739_982_445)):
             x = ((x ^ (x >> shift)) * factor) & 0x7FFFFFFF
         return ((x ^ (x >> 16)) / 2.0**31).astype(np.float32)
