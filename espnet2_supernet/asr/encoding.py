@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.damon.detector import SaladDetector
 from espnet2_supernet.damon.keep_rule import KeepRule
-from espnet2_supernet.damon.rules import make_rules
+from espnet2_supernet.damon.rules import check_blocks, make_rules
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.keeper import kept_times
 from espnet2_supernet.encoder.streaming import EncoderState
@@ -49,6 +49,7 @@ class SubnetEncoding(JointTraining):
         self.rules, self.detector = make_rules(
             self.supernet_config, encoder.output_size(), encoder.knows_times, detector
         )
+        check_blocks(self.rules, self.supernet_config.subnets, encoder.blocks)
 
     def extract_features(
         self, speech: Tensor, speech_lengths: Tensor, streaming: bool = False
@@ -138,7 +139,8 @@ class SubnetEncoding(JointTraining):
             return self.encoder.encode_frames(frames, lengths, context)
         rule = self.rules[name]
         frames, _ = rule.combine(frames, keep)
-        return self.encoder.encode_frames(frames, lengths, context, keep, rule.compacted)
+        where = (rule.compacted, rule.before_block)
+        return self.encoder.encode_frames(frames, lengths, context, keep, *where)
 
     def encode_features(
         self,

@@ -44,6 +44,7 @@ class KeepRule(ABC):
     def __init__(self, spec: TokenSpec) -> None:
         self.spec = spec
         self.compacted = spec.positions == "compacted"
+        self.before_block = spec.before_block
 
     @property
     def threshold(self) -> float:

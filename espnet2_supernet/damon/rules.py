@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,8 +10,11 @@ from torch import Tensor
 
 from espnet2_supernet.damon.detector import SaladDetector
 from espnet2_supernet.damon.keep_rule import KeepRule, RuleState
+from espnet2_supernet.encoder.layouts import counted_block
 from espnet2_supernet.errors import ConfigError, check_keys
 from espnet2_supernet.supernet.config import SupernetConfig
+from espnet2_supernet.supernet.depth import LayerStack
+from espnet2_supernet.supernet.subnet import Subnet
 from espnet2_supernet.supernet.tokens import TokenSpec
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, lie evenly wherever one stops
@@ -129,11 +133,8 @@ def make_rules(
     """
     specs = {s.name: s.tokens for s in config.subnets.values() if s.tokens is not None}
     for name, spec in specs.items():
-        if spec.positions == "original" and not knows_times and spec.kind != "none":
-            raise ConfigError(
-                f"supernet_conf.subnets.{name}.tokens.positions: this encoder takes positions from "
-                "a convolution over the frames kept; write positions: compacted"
-            )
+        if not knows_times and spec.kind != "none":
+            _check_convolved(name, spec)
     check_keys(detector or {}, ("channels", "kernel_size", "num_layers"), "model_conf.detector")
     made = None
     if any(spec.kind == "salad" for spec in specs.values()):
@@ -147,3 +148,43 @@ def make_rules(
         if spec.kind != "none"
     }
     return rules, made
+
+
+def _check_convolved(name: str, spec: TokenSpec) -> None:
+    """Refuse positions that a convolution over the frames before the first block cannot have.
+
+    Raises:
+        ConfigError: If they are wanted.
+    """
+    seen, has = ("kept", "compacted") if spec.before_block == 1 else ("before block 1", "original")
+    if spec.positions != has:
+        raise ConfigError(
+            f"supernet_conf.subnets.{name}.tokens.positions: this encoder takes positions from "
+            f"a convolution over the frames {seen}; write positions: {has}"
+        )
+
+
+def check_blocks(
+    rules: Mapping[str, KeepRule], subnets: Mapping[str, Subnet], blocks: LayerStack
+) -> None:
+    """Check that subnets run the blocks before which they drop frames.
+
+    Args:
+        rules: Result of :func:`make_rules`.
+        subnets: The table.
+        blocks: Those of the encoder.
+
+    Raises:
+        ConfigError: If one runs fewer, or pruning changes which ones it runs.
+    """
+    for name, rule in rules.items():
+        where, subnet = f"supernet_conf.subnets.{name}.", subnets[name]
+        if rule.before_block > 1 and blocks.has_mask(subnet.mask_name):
+            raise ConfigError(
+                f"{where}tokens.before_block: the subnet's mask prunes layers, so that their "
+                "numbers change; write 1, or prune other kinds"
+            )
+        try:
+            counted_block(blocks.chosen(subnet.depth), rule.before_block)
+        except ConfigError as error:
+            raise ConfigError(f"{where}{error}") from None

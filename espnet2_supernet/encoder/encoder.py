@@ -14,6 +14,7 @@ from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import Dropout
 from espnet2_supernet.encoder.keeper import FrameKeeper
 from espnet2_supernet.encoder.kept import KeptLayout
+from espnet2_supernet.encoder.layouts import Layouts
 from espnet2_supernet.encoder.streaming import EncoderState, init_state, stream
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
@@ -150,6 +151,7 @@ class SupernetEncoder(AbsEncoder):
         context: Context | None = None,
         keep: Tensor | None = None,
         compacted: bool = False,
+        before_block: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Run the blocks of the active subnet over subsampled frames.
 
@@ -159,6 +161,7 @@ class SupernetEncoder(AbsEncoder):
             context: What each frame may see; full context when None.
             keep: Which frames the blocks see ``(B, T')``, none beyond a length; all when None.
             compacted: Positions count kept frames only; else they are those in the utterance.
+            before_block: The first block that sees kept frames only, from 1, of those that run.
 
         Returns:
             The frames kept ``(B, T'', D)``, zero beyond each length, and the lengths ``(B,)``.
@@ -166,12 +169,13 @@ class SupernetEncoder(AbsEncoder):
         if frames.size(1) == 0:
             return frames, lengths
         context = context or Context()
-        layout = ChunkLayout.for_context(context, lengths, frames.size(1))
+        layouts = Layouts(ChunkLayout.for_context(context, lengths, frames.size(1)))
         if keep is not None:
-            layout = KeptLayout.build(context, keep, layout.valid.size(1), compacted)
-            lengths = layout.num_kept
+            num_chunks = layouts.all_frames.valid.size(1)
+            kept = KeptLayout.build(context, keep, num_chunks, compacted)
+            layouts, lengths = Layouts(layouts.all_frames, kept, before_block), kept.num_kept
         states = self.block_states(context, frames.size(0))
-        out, _ = self.encode_chunks(frames, layout, states)
+        out, _ = self.encode_chunks(frames, layouts, states)
         out = out[:, : frames.size(1)]
         steps = torch.arange(out.size(1), device=out.device)
         return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths
@@ -209,25 +213,28 @@ class SupernetEncoder(AbsEncoder):
         return stream(self, feats, state, is_final)
 
     def encode_chunks(
-        self, frames: Tensor, layout: ChunkLayout, states: list[BlockState]
+        self, frames: Tensor, layouts: Layouts, states: list[BlockState]
     ) -> tuple[Tensor, list[BlockState]]:
-        """Run the blocks over what a layout makes of frames.
+        """Run the blocks over what layouts make of frames.
 
         Args:
             frames: ``(B, T', D)``.
-            layout: Cuts them into chunks.
+            layouts: Cut them into chunks.
             states: What each block remembers of the frames before.
 
         Returns:
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
-        x, (running, pruned) = layout.split(frames), self.blocks.partition()
+        layout, (running, pruned) = layouts.first, self.blocks.partition()
+        x, changes_before = layout.split(frames), layouts.changes_before(running)
         next_states: list[BlockState] = []
         for number, block in enumerate(self.blocks):
             if block not in running:
                 x = self.blocks.bypass(block, x)
                 x = zero_gradients(x, block) if block in pruned else x
                 continue
+            if block is changes_before and layouts.kept is not None:
+                x, layout = layouts.kept.from_chunks(x), layouts.kept
             state = states[len(next_states)]
             if self.layer_drop.leaves_out(number):
                 x = zero_gradients(self.blocks.bypass(block, x), block)

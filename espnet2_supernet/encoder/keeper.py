@@ -13,9 +13,11 @@ class FrameKeeper(Protocol):
 
     Attributes:
         compacted: Positions count kept frames only; else they are those in the utterance.
+        before_block: Frames are dropped before this one, from 1, of the blocks that run.
     """
 
     compacted: bool
+    before_block: int
 
     def init_state(self, batch_size: int) -> Any:
         """Return the state before the first frame."""

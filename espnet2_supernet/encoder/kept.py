@@ -1,9 +1,9 @@
 """Chunks of the frames that a keep rule leaves.
 
-Frames are dropped before the first block, the others are gathered: every layer computes fewer of
-them. Chunks are those of the utterance, C frames of it each, whatever is left of them; a chunk sees
-what is left of the L frames before it and of the R frames after it. So no output waits for a later
-sample than without the rule, and the latency is the same.
+Frames are dropped before a block, the others are gathered: every layer from there on computes
+fewer of them. Chunks are those of the utterance, C frames of it each, whatever is left of them; a
+chunk sees what is left of the L frames before it and of the R frames after it. So no output waits
+for a later sample than without the rule, and the latency is the same.
 
 A :class:`KeptLayout` takes the place of a :class:`ChunkLayout`. A chunk has S slots: its own kept
 frames, then copies of those of its right context, then nothing. Kept frames of an utterance are
@@ -97,6 +97,14 @@ class KeptLayout(ChunkLayout):
         """Gather ``(B, T, D)`` into chunks with their right context: ``(B, K, S, D)``."""
         source = self._sources.flatten(1)
         return take_frames(frames, source).unflatten(1, self.valid.shape[1:])
+
+    def from_chunks(self, chunks: Tensor) -> Tensor:
+        """Gather chunks of all frames, each from its own ``(B, K, C + R, D)``: ``(B, K, S, D)``."""
+        num_chunks, span = chunks.shape[1:3]
+        numbers = torch.arange(num_chunks, device=chunks.device)[:, None]
+        places = (self._sources - numbers * self.chunk_size).clamp(0, span - 1)  # or no frame there
+        rows = take_frames(chunks.flatten(1, 2), (numbers * span + places).flatten(1))
+        return rows.unflatten(1, self.valid.shape[1:])
 
     def join(self, chunks: Tensor) -> Tensor:
         """Own frames of ``(B, K, S, D)`` one after the other: ``(B, T', D)``."""

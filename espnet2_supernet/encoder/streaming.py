@@ -13,6 +13,7 @@ from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.keeper import FrameKeeper
 from espnet2_supernet.encoder.kept import KeptLayout
 from espnet2_supernet.encoder.kept_past import KeptPast
+from espnet2_supernet.encoder.layouts import Layouts
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 
@@ -122,27 +123,21 @@ def _stream_chunks(
         return state.frames[:, :0], state
     used = min(ready, num_chunks * chunk)
     visible = state.frames[:, : num_chunks * chunk + right]
-    layout: ChunkLayout
-    if state.dropping is None:
-        lengths = torch.full((state.frames.size(0),), ready, device=state.frames.device)
-        layout = ChunkLayout.for_context(state.context, lengths, num_chunks * chunk)
-        out = _encode(encoder, visible, layout.after(state.num_past), state)[:, :used]
+    lengths = torch.full((state.frames.size(0),), ready, device=state.frames.device)
+    layout = ChunkLayout.for_context(state.context, lengths, num_chunks * chunk)
+    layouts = Layouts(layout.after(state.num_past))
+    if state.dropping is not None:
+        kept = _kept_layout(state, visible.size(1), num_chunks, used)
+        state.times = kept.times()
+        layouts = replace(layouts, kept=kept, before_block=state.dropping.keeper.before_block)
+    if state.times is not None and not state.times.size(1) and layouts.before_block == 1:
+        out = visible[:, :0]  # no block has anything to see
     else:
-        layout = _kept_layout(state, visible.size(1), num_chunks, used)
-        state.times = layout.times()
-        out = visible[:, :0]
-        if state.times.size(1):
-            out = _encode(encoder, visible, layout, state)
+        out, state.blocks = encoder.encode_chunks(visible, layouts, state.blocks)
+    out = out[:, :used]
     state.frames = state.frames[:, used:]
     state.num_past += used
     return out, state
-
-
-def _encode(
-    encoder: SupernetEncoder, frames: Tensor, layout: ChunkLayout, state: EncoderState
-) -> Tensor:
-    out, state.blocks = encoder.encode_chunks(frames, layout, state.blocks)
-    return out
 
 
 def _kept_layout(state: EncoderState, num_visible: int, num_chunks: int, used: int) -> KeptLayout:

@@ -11,10 +11,10 @@ from espnet2_supernet.errors import ConfigError, check_keys, is_number
 # What each kind may be told besides its kind and its positions
 _KINDS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "salad": ("threshold", "keep_ratio", "merge"),
-    "energy": ("threshold", "keep_ratio", "merge"),
-    "random": ("keep_ratio", "seed", "merge"),
-    "downsample": ("factor", "merge"),
+    "salad": ("threshold", "keep_ratio", "merge", "before_block"),
+    "energy": ("threshold", "keep_ratio", "merge", "before_block"),
+    "random": ("keep_ratio", "seed", "merge", "before_block"),
+    "downsample": ("factor", "merge", "before_block"),
 }
 _SHARED = ("kind", "positions")
 _CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
@@ -22,7 +22,7 @@ _CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """The declaration of a token-keep rule; a token is a frame before the first block.
+    """The declaration of a token-keep rule; a token is a subsampled frame.
 
     Attributes:
         kind: ``salad`` (a trained detector), ``energy`` (loud frames), ``random``, ``downsample``
@@ -38,6 +38,8 @@ class TokenSpec:
             dropped frames directly before it.
         factor: One frame of so many is kept (``downsample``).
         seed: Of the draws (``random``).
+        before_block: Frames are dropped before this one of the blocks that the subnet runs, from 1;
+            those before it see all. The rule decides from the subsampled frames in any case.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class TokenSpec:
     merge: str = "none"
     factor: int = 2
     seed: int = 0
+    before_block: int = 1
 
     @property
     def sees_utterance(self) -> bool:
@@ -111,6 +114,12 @@ def _check_values(spec: TokenSpec, where: str) -> None:
         raise ConfigError(f"{where}: kind energy needs a threshold or a keep_ratio")
     if spec.kind == "random" and ratio is None:
         raise ConfigError(f"{where}: kind random needs a keep_ratio")
-    for name, value, least in (("factor", spec.factor, 2), ("seed", spec.seed, 0)):
+    whole = (("factor", spec.factor, 2), ("seed", spec.seed, 0))
+    for name, value, least in (*whole, ("before_block", spec.before_block, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigError(f"{where}.{name}: a whole number from {least}, got {value!r}")
+    if spec.before_block > 1 and spec.merge != "none":
+        raise ConfigError(
+            f"{where}: merge: {spec.merge} joins frames before the first block; "
+            "leave merge or before_block out"
+        )

@@ -19,12 +19,13 @@ TRANSDUCER = {
 CHUNKS = {"chunk_size": 4, "left_context": 4}
 
 
-def make_model(tokens=None, ctc_weight=0.5, encoder=None, detector=None, **conf):
+def make_model(tokens=None, ctc_weight=0.5, encoder=None, detector=None, row=None, **conf):
     torch.manual_seed(0)
     encoder = encoder or SupernetConformerEncoder(
         20, 16, 2, 32, num_blocks=2, dropout_rate=0.1, subsampling_channels=4
     )
     table = {"server": {"context": "full"}, "device": {"context": CHUNKS, "tokens": tokens}}
+    table["device"].update(row or {})
     model = SupernetASRModel(
         len(TOKENS), TOKENS, LogMelFrontend(n_mels=20), None, None, None, encoder, None, None,
         CTC(len(TOKENS), 16), None, {"subnets": table, **conf}, ctc_weight,
@@ -60,6 +61,7 @@ SPECS = {
     "downsample": {"kind": "downsample"},
     "random": {"kind": "random", "keep_ratio": 0.5, "positions": "compacted"},
     "energy": {"kind": "energy", "threshold": 7.15},
+    "later": {"kind": "salad", "before_block": 2},
 }
 
 
@@ -116,6 +118,24 @@ def test_batch_composition_changes_no_utterance():
             )
             assert n[0] == lengths[i]
             torch.testing.assert_close(together[i, : n[0]], alone[0], atol=1e-4, rtol=0)
+
+
+def test_the_block_before_which_frames_are_dropped_must_run():
+    later = SPECS["downsample"] | {"before_block": 2}
+    with pytest.raises(ConfigError, match="device.tokens.before_block: 3, but .* runs 2 blocks"):
+        make_model(later | {"before_block": 3})
+    with pytest.raises(ConfigError, match="device.tokens.before_block: 2, but .* runs 1 blocks"):
+        make_model(later, row={"depth": 1})
+    layers = {"pattern": {"structured": {"kinds": ["layers"]}}, "sparsity": 0.5}
+    with pytest.raises(ConfigError, match="before_block: the subnet's mask prunes layers"):
+        make_model(later, row={"mask": layers})
+
+
+def test_before_block_one_is_the_rule_without_it():
+    plain, told = (make_model(SPECS["salad"] | one).eval() for one in ({}, {"before_block": 1}))
+    assert plain.supernet_config == told.supernet_config
+    with torch.no_grad():
+        assert plain(**batch())[0] == told(**batch())[0]
 
 
 def test_the_teacher_is_compared_at_the_frames_kept():

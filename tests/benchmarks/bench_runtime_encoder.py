@@ -25,6 +25,7 @@ from torch import nn
 
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
 from espnet2_supernet.encoder.chunks import ChunkLayout
+from espnet2_supernet.encoder.layouts import Layouts
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription, matrix_shapes
 from espnet2_supernet.runtime.encoder.step import EncoderStep
@@ -57,7 +58,7 @@ def torch_step(encoder: nn.Module, args: argparse.Namespace) -> Step:
     def step() -> None:
         nonlocal blocks
         with torch.inference_mode():
-            _, blocks = encoder.encode_chunks(frames, layout, blocks)
+            _, blocks = encoder.encode_chunks(frames, Layouts(layout), blocks)
 
     return step
 

@@ -25,8 +25,6 @@ from espnet2_supernet.damon.detector import SaladDetector
 from espnet2_supernet.damon.labels import salient
 from espnet2_supernet.damon.merging import merge_dropped
 from espnet2_supernet.decode.speech2text import Speech2Text
-from espnet2_supernet.encoder.chunks import ChunkLayout
-from espnet2_supernet.encoder.kept import KeptLayout
 from espnet2_supernet.runtime.text import tokens_to_text
 from espnet2_supernet.supernet.context import Context
 
@@ -65,17 +63,10 @@ def load_detector(path: Path, size: int) -> SaladDetector:
 
 def encode(model: Any, frames: Tensor, keep: Tensor | None, block: int = 0) -> Tensor:
     """Encoder output ``(T', D)`` of what is kept ``(T,)`` from a block on."""
-    encoder, lengths = model.encoder, torch.tensor([frames.size(1)])
-    layout = ChunkLayout.for_context(FULL, lengths, frames.size(1))
-    x = layout.split(frames)
+    lengths, kept = torch.tensor([frames.size(1)]), None if keep is None else keep[None]
     with model.supernet.active_subnet(next(iter(model.supernet.subnets))):
-        states = encoder.block_states(FULL, 1)
-        for i, (each, state) in enumerate(zip(encoder.blocks.running(), states, strict=True)):
-            if keep is not None and i == block:
-                kept = KeptLayout.build(FULL, keep[None], 1)
-                x, layout = kept.split(layout.join(x)), kept
-            x, _ = each(x, layout, state)
-        return encoder.norm(layout.join(x))[0]
+        out, _ = model.encoder.encode_frames(frames, lengths, FULL, kept, before_block=block + 1)
+    return out[0]
 
 
 def labels_of(model: Any, encoded: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ TOKEN_RULES = {
     "salad": {"kind": "salad"},
     "compacted": {"kind": "salad", "positions": "compacted"},
     "merged": {"kind": "salad", "merge": "mean"},
+    "later": {"kind": "salad", "before_block": 2},
     "downsample": {"kind": "downsample"},
     "random": {"kind": "random", "keep_ratio": 0.5},
     "energy": {"kind": "energy", "threshold": -0.5},

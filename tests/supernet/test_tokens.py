@@ -22,6 +22,7 @@ def table(tokens, context="full", **rest):
         {"kind": "energy", "threshold": -0.5},
         {"kind": "random", "keep_ratio": 0.5, "seed": 3},
         {"kind": "downsample", "factor": 3, "merge": "mean"},
+        {"kind": "salad", "before_block": 3},
     ],
 )
 def test_round_trip(spec):
@@ -52,6 +53,11 @@ def test_round_trip(spec):
         ({"kind": "random"}, "needs a keep_ratio"),
         ({"kind": "downsample", "factor": 1}, "a whole number from 2"),
         ({"kind": "random", "keep_ratio": 0.5, "seed": -1}, "a whole number from 0"),
+        ({"kind": "salad", "before_block": 0}, "before_block: a whole number from 1, got 0"),
+        ({"kind": "salad", "before_block": True}, "before_block: a whole number from 1"),
+        ({"kind": "salad", "before_blocks": 2}, "did you mean 'before_block'"),
+        ({"kind": "none", "before_block": 2}, "unknown key 'before_block'"),
+        ({"kind": "salad", "before_block": 2, "merge": "mean"}, "joins frames before the first"),
     ],
 )
 def test_what_cannot_be_read_is_named(spec, message):

@@ -13,7 +13,7 @@ from espnet2_supernet.tasks.asr import SupernetASRTask
 from espnet2_supernet.tasks.salad import SaladTask
 
 TOKENS = {
-    "server": {"kind": "random", "keep_ratio": 0.6},
+    "server": {"kind": "random", "keep_ratio": 0.6, "before_block": 2},
     "device": {"kind": "downsample", "positions": "compacted"},
 }
 
