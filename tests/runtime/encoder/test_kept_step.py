@@ -20,7 +20,9 @@ POSITIONS = pytest.mark.parametrize("compacted", [False, True], ids=["original",
 def streamed(encoder, frames, keep, description, compacted):
     """What ``SupernetEncoder.stream`` makes of the kept ones of subsampled frames."""
     sizes = (description[f"{name}"] for name in ("chunk_size", "left_context", "right_context"))
-    keeper = SimpleNamespace(compacted=compacted, init_state=lambda batch_size: None)
+    keeper = SimpleNamespace(
+        compacted=compacted, before_block=1, init_state=lambda batch_size: None
+    )
     state = encoder.init_state(Context(*sizes), 1, keeper)
     state.frames = torch.from_numpy(frames)[None]
     state.dropping = dataclasses.replace(state.dropping, keep=torch.from_numpy(keep)[None])
