@@ -59,6 +59,23 @@ def test_a_new_teacher_makes_a_new_student(light, recipe):
     assert len(commands.of("asr_train")) == 2, "and what starts from it"
 
 
+def test_an_experiment_of_the_recipe_can_be_the_large_model(light, recipe):
+    done, commands = light("--stage", "2", "--stop_stage", "2", *SIZES, "--large_exp", "exp/asr_own")
+    assert done.returncode == 0 and commands == [], "nothing to train"
+    done, _ = light("--stage", "3", "--stop_stage", "3", *SIZES, "--large_exp", "exp/asr_own")
+    assert done.returncode == 1 and "exp/asr_own/valid.*.ave.pth is missing" in done.stderr
+    light("--stage", "2", "--stop_stage", "2", *SIZES)
+    (recipe / "exp/asr_light_large").rename(recipe / "exp/asr_own")
+    options = (*SIZES, "--large_exp", "exp/asr_own", "--baselines", "teacher_init")
+    done, commands = light("--stage", "2", "--stop_stage", "8", *options)
+    assert done.returncode == 0, done.stderr
+    (student,) = commands.of("encrl_train")
+    assert value(student, "teacher_model_file") == "exp/asr_own/valid.loss.ave.pth"
+    (measured,) = commands.of("latency")
+    assert "exp/asr_own/extracted_" in measured and "asr_light_large" not in measured
+    assert "exp/asr_own " in commands.of("report")[-1]
+
+
 def test_every_baseline_is_trained_decoded_and_in_the_table(light):
     names = "scratch teacher_init kd joint early_exit layer_drop"
     options = (*SIZES, "--baselines", names)

@@ -29,6 +29,7 @@ sizes="6 4 2"                          # blocks of the small models
 student_blocks=6                       # blocks of the student of stage 3
 init_blocks=last                       # blocks that a smaller size starts from: last, first or spread
 large_config=conf/train.yaml           # the large model; with fewer blocks, the baseline from scratch
+large_exp=""                           # experiment of the recipe that is the large model; empty: stage 2 trains it
 encrl_config=conf/train_encrl.yaml     # representation learning
 finetune_config=conf/train_finetune.yaml # fine-tuning
 baselines=""                           # of: scratch teacher_init kd joint early_exit layer_drop
@@ -56,7 +57,8 @@ done
 
 # shellcheck disable=SC2086  # words
 in_recipe() { "${recipe}/run.sh" --python "${python}" "$@" ${corpus_args} ${recipe_args}; }
-folder() { echo "${recipe}/exp/asr_${tag}_$1"; } # NAME
+experiment() { if [ "$1" = large ] && [ -n "${large_exp}" ]; then echo "${large_exp}"; else echo "exp/asr_${tag}_$1"; fi; } # NAME
+folder() { echo "${recipe}/$(experiment "$1")"; } # NAME
 blocks() { echo "--encoder_conf num_blocks=$1"; } # NUMBER
 
 model_of() { # NAME: the averaged weights, as the recipe sees them
@@ -64,7 +66,7 @@ model_of() { # NAME: the averaged weights, as the recipe sees them
     found=("$(folder "$1")"/valid.*.ave.pth)
     [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run the stage that trains it first"
     [ "${#found[@]}" -eq 1 ] || die 1 "$(folder "$1"): several averages: ${found[*]##*/}"
-    echo "exp/asr_${tag}_$1/${found[0]##*/}"
+    echo "$(experiment "$1")/${found[0]##*/}"
 }
 
 train() { # NAME CONFIG ARGS COMMAND
@@ -81,7 +83,10 @@ stage_1() {
     in_recipe --stage 8 --stop_stage 8 --asr_config "${PWD}/${large_config}"
 }
 
-stage_2() { train large "${large_config}" ""; }
+stage_2() {
+    [ -z "${large_exp}" ] || { log "  nothing to do: --large_exp ${large_exp}" && return; }
+    train large "${large_config}" ""
+}
 
 stage_3() {
     local teacher
@@ -141,7 +146,7 @@ each_model() { # OPTIONS of run.sh
     local name
     for name in $(models); do
         log "  ${tag}_${name}"
-        in_recipe --asr_exp "exp/asr_${tag}_${name}" "$@"
+        in_recipe --asr_exp "$(experiment "${name}")" "$@"
     done
 }
 
@@ -149,7 +154,7 @@ stage_6() { each_model --stage 10 --stop_stage 12 --bundles ""; }
 
 stage_7() { # run nothing else meanwhile
     local name found=()
-    for name in $(models); do found+=("exp/asr_${tag}_${name}"); done
+    for name in $(models); do found+=("$(experiment "${name}")"); done
     in_recipe --stage 13 --stop_stage 13 --bundles "" --latency_exps "${found[*]}" \
         --latency_dir "exp/latency_${tag}" --latency_args "${latency_args}"
 }
