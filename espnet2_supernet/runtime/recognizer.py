@@ -20,8 +20,9 @@ from espnet2_supernet.errors import CheckpointError
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.description import Description
 from espnet2_supernet.runtime.bundle.folder import Bundle, Weights, read_bundle
-from espnet2_supernet.runtime.encoder.dropping import DroppingEncoder
+from espnet2_supernet.runtime.encoder.dropping import DroppingEncoder, KeptChunkStep
 from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
+from espnet2_supernet.runtime.encoder.later_step import LaterKeptStep
 from espnet2_supernet.runtime.encoder.step import EncoderStep
 from espnet2_supernet.runtime.encoder.stream import StreamingEncoder
 from espnet2_supernet.runtime.layers.features import GlobalMVN, LogMel
@@ -173,8 +174,12 @@ def _encoder(description: Description, weights: Weights, num_threads: int) -> St
     blocks, declared = (asdict(sizes), _below(weights, ENCODER)), description.keep_rule
     if declared is None:
         return StreamingEncoder(subsampling, EncoderStep(*blocks, num_threads=num_threads), *around)
-    compacted = declared.positions == "compacted"
-    step = KeptEncoderStep(*blocks, compacted=compacted, num_threads=num_threads)
+    options: Any = {"compacted": declared.positions == "compacted", "num_threads": num_threads}
+    step: KeptChunkStep
+    if declared.before_block == 1:
+        step = KeptEncoderStep(*blocks, **options)
+    else:
+        step = LaterKeptStep(*blocks, before_block=declared.before_block, **options)
     rule = make_rule(declared, _below(weights, DETECTOR))
     return DroppingEncoder(subsampling, step, *around, rule)
 

@@ -193,11 +193,6 @@ def _keep_rule(model: Any, name: str) -> KeepRule | None:
             "utterance, which no stream can; bundle a subnet whose rule has a threshold"
         )
     found = spec.to_dict()
-    if found.pop("before_block") > 1:
-        raise ConfigError(
-            f"supernet_conf.subnets.{name}.tokens.before_block: {spec.before_block}, but a bundle "
-            "can drop frames before the first block only"
-        )
     if isinstance(rule, Salad):
         rule.check_trained()
         found.setdefault("threshold", float(rule.detector.threshold))

@@ -60,14 +60,15 @@ def test_a_new_teacher_makes_a_new_student(light, recipe):
 
 
 def test_an_experiment_of_the_recipe_can_be_the_large_model(light, recipe):
-    done, commands = light("--stage", "2", "--stop_stage", "2", *SIZES, "--large_exp", "exp/asr_own")
+    own = (*SIZES, "--large_exp", "exp/asr_own")
+    done, commands = light("--stage", "2", "--stop_stage", "2", *own)
     assert done.returncode == 0 and commands == [], "nothing to train"
-    done, _ = light("--stage", "3", "--stop_stage", "3", *SIZES, "--large_exp", "exp/asr_own")
+    done, _ = light("--stage", "3", "--stop_stage", "3", *own)
     assert done.returncode == 1 and "exp/asr_own/valid.*.ave.pth is missing" in done.stderr
     light("--stage", "2", "--stop_stage", "2", *SIZES)
     (recipe / "exp/asr_light_large").rename(recipe / "exp/asr_own")
-    options = (*SIZES, "--large_exp", "exp/asr_own", "--baselines", "teacher_init")
-    done, commands = light("--stage", "2", "--stop_stage", "8", *options)
+    options = ("--stage", "2", "--stop_stage", "8", *own, "--baselines", "teacher_init")
+    done, commands = light(*options)
     assert done.returncode == 0, done.stderr
     (student,) = commands.of("encrl_train")
     assert value(student, "teacher_model_file") == "exp/asr_own/valid.loss.ave.pth"

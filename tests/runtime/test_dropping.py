@@ -10,8 +10,6 @@ from espnet2_supernet.runtime.bundle import read_bundle, write_bundle
 from espnet2_supernet.runtime.recognizer import Recognizer
 from tiny_models import TOKEN_RULES
 
-# A bundle drops frames before the first block only
-BUNDLED = [name for name, rule in TOKEN_RULES.items() if "before_block" not in rule]
 MODELS = {
     "conformer": {"encoder": "conformer", "subsampling": "conv2d", "predictor": "rnn"},
     "transformer": {"encoder": "transformer", "subsampling": "stack", "predictor": "stateless"},
@@ -20,7 +18,7 @@ SEARCHES = [("ctc", "greedy"), ("rnnt", "greedy"), ("ctc", "beam"), ("rnnt", "be
 # Every rule meets every encoder and subnet; searches take turns.
 GRID = [
     (*case, *SEARCHES[(number + number // 4) % 4])
-    for number, case in enumerate(itertools.product(BUNDLED, MODELS, ("device", "ahead")))
+    for number, case in enumerate(itertools.product(TOKEN_RULES, MODELS, ("device", "ahead")))
 ]
 
 
@@ -82,7 +80,7 @@ def test_short_sounds(tiny_model, make_bundle, speech, samples):
         assert found.token_int == wanted.token_int and found.frames == wanted.frames
 
 
-@pytest.mark.parametrize("tokens", ["salad", "merged"])
+@pytest.mark.parametrize("tokens", ["salad", "merged", "later"])
 def test_the_state_does_not_grow(make_bundle, speech, tokens):
     session = Recognizer(make_bundle("ahead", tokens=tokens), use="ctc").stream()
     sizes = set()
@@ -92,13 +90,15 @@ def test_the_state_does_not_grow(make_bundle, speech, tokens):
         state = session._encoder_state
         assert len(state.frames) == len(state.keep) < 4 + 2 and len(state.feats) < 4
         assert state.rule.carried is None or state.rule.carried.shape == (16,)
-        arrays = [*state.memory.memory, state.memory.times, *state.rule.detector]
+        below, kept = (getattr(state.memory, key, state.memory) for key in ("below", "kept"))
+        arrays = [*below.memory, *kept.memory, kept.times, *state.rule.detector]
         sizes.add(sum(array.size for array in arrays))
     assert len(sizes) == 1
 
 
-def test_threads_and_sessions_change_nothing(make_bundle, speech):
-    bundle, waves = make_bundle("ahead", tokens="merged"), [speech(1.5, seed=i) for i in range(3)]
+@pytest.mark.parametrize("tokens", ["merged", "later"])
+def test_threads_and_sessions_change_nothing(make_bundle, speech, tokens):
+    bundle, waves = make_bundle("ahead", tokens=tokens), [speech(1.5, seed=i) for i in range(3)]
     one, two = (Recognizer(bundle, use="ctc", num_threads=n) for n in (1, 2))
     sessions, encoded = [one.stream() for _ in waves], [[] for _ in waves]
     for start in range(0, 24000, 700):
@@ -110,7 +110,7 @@ def test_threads_and_sessions_change_nothing(make_bundle, speech):
         assert (same.token_int, same.frames) == (result.token_int, result.frames)
 
 
-@pytest.mark.parametrize("tokens", ["salad", "downsample", "energy"])
+@pytest.mark.parametrize("tokens", ["salad", "later", "downsample", "energy"])
 def test_int8_keeps_the_same_frames_and_is_close(make_bundle, speech, tokens):
     outputs, times = [], []
     for precision in ("fp32", "int8"):
@@ -127,10 +127,14 @@ def test_int8_keeps_the_same_frames_and_is_close(make_bundle, speech, tokens):
     assert 0 < error**0.5 < 0.1
 
 
-def test_a_rule_is_read_as_written(make_bundle, tmp_path, speech):
-    bundle = make_bundle("ahead", tokens="merged")
+@pytest.mark.parametrize("tokens", ["merged", "later"])
+def test_a_rule_is_read_as_written(make_bundle, tmp_path, speech, tokens):
+    bundle = make_bundle("ahead", tokens=tokens)
     write_bundle(tmp_path, bundle)
     found = read_bundle(tmp_path, allow_untrained=True)
-    assert found.description == bundle.description and found.description.keep_rule.merge == "mean"
+    assert found.description == bundle.description
+    assert found.description.to_dict()["keep_rule"].get("before_block") == (
+        2 if tokens == "later" else None
+    ), "what came later is there only where it says something"
     wave = speech(1.0)
     assert Recognizer(found)(wave).frames == Recognizer(bundle)(wave).frames

@@ -83,9 +83,8 @@ def test_rules_that_no_stream_can_follow_are_refused(tiny_model):
         bundle_of(model)
 
 
-def test_frames_dropped_before_a_later_block_are_refused(tiny_model):
-    with pytest.raises(ConfigError, match="subnets.ahead.tokens.before_block: 2, but a bundle"):
-        bundle_of(tiny_model(tokens="later"))
+def test_a_block_that_frames_are_dropped_before_is_described(tiny_model):
+    assert bundle_of(tiny_model(tokens="later")).description.keep_rule.before_block == 2
 
 
 def test_a_structured_subnet_is_smaller_in_its_bundle(trained, tmp_path):

@@ -145,6 +145,9 @@ class Description:
             _check_choice(found.predictor.kind, ("rnn", "stateless"), f"{where}: predictor.kind")
             cells = ("lstm", "gru") if found.predictor.kind == "rnn" else ("",)
             _check_choice(found.predictor.rnn_type, cells, f"{where}: predictor.rnn_type")
+        rule, blocks = found.keep_rule, found.encoder.num_blocks
+        if rule is not None and rule.before_block > blocks:
+            raise CheckpointError(f"{where}: keep_rule.before_block: wanted one of {blocks} blocks")
         if not found.ctc and found.predictor is None:
             raise CheckpointError(f"{where}: neither a CTC head nor an RNN-T")
         return found
@@ -159,6 +162,8 @@ class Description:
         for block, key in ((content, "keep_rule"), *((content["encoder"], k) for k in LATER)):
             if block[key] is None:
                 del block[key]
+        if self.keep_rule is not None and self.keep_rule.before_block == 1:
+            del content["keep_rule"]["before_block"]
         return {"format": FORMAT, "version": VERSION, **content}
 
     def frame_ms(self, factor: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 KINDS = ("conformer", "transformer")
@@ -120,6 +120,19 @@ class EncoderDescription:
         value = whole if self.value_size is None else self.value_size
         sizes = (self.heads, self.linear_units, macaron, channels, key, value)
         return [BlockSizes(*(_one(size, i) for size in sizes)) for i in range(self.num_blocks)]
+
+    def part(self, begin: int, end: int) -> EncoderDescription:
+        """Describe an encoder of some of the blocks.
+
+        Args:
+            begin: The first of them, from 0.
+            end: The one after the last of them.
+        """
+        cut: dict[str, Any] = {"num_blocks": end - begin}
+        for key in PER_BLOCK:
+            value = getattr(self, key)
+            cut[key] = value[begin:end] if isinstance(value, list) else value
+        return replace(self, **cut)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderDescription:

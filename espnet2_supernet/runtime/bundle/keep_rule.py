@@ -24,6 +24,7 @@ class KeepRule:
             dropped frames directly before it.
         factor: One frame of so many is kept (``downsample``).
         seed: Of the draws (``random``).
+        before_block: Frames are dropped before this one of the blocks, from 1.
 
     Raises:
         ValueError: If a value is impossible.
@@ -36,6 +37,7 @@ class KeepRule:
     merge: str = "none"
     factor: int = 2
     seed: int = 0
+    before_block: int = 1
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -44,6 +46,9 @@ class KeepRule:
         _check(self.merge in ("none", "mean"), "merge", self.merge)
         _check(self.factor >= 2, "factor", self.factor, "a whole number from 2")
         _check(self.seed >= 0, "seed", self.seed, "a whole number from 0")
+        _check(self.before_block >= 1, "before_block", self.before_block, "a whole number from 1")
+        merges_later = self.merge != "none" and self.before_block > 1
+        _check(not merges_later, "merge", self.merge, "'none' with a before_block")
         if self.kind == "random":
             ratio = self.keep_ratio
             _check(ratio is not None and 0 < ratio <= 1, "keep_ratio", ratio, "a fraction")

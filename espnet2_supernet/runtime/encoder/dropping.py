@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
-from espnet2_supernet.runtime.encoder.stream import EncoderState, StreamingEncoder
+from espnet2_supernet.runtime.encoder.stream import (
+    EncoderState,
+    StatefulStep,
+    StreamingEncoder,
+)
 from espnet2_supernet.runtime.layers.keep_rules import FrameRule, RuleState
 from espnet2_supernet.runtime.layers.subsampling import Subsampling
 
 Array = np.ndarray
+
+
+class KeptChunkStep(StatefulStep, Protocol):
+    """What ``KeptEncoderStep`` and ``LaterKeptStep`` offer; ``past`` of a state are the frames."""
+
+    def step_kept(self, frames: Array, keep: Array, state: Any) -> Array:
+        """Encode what is kept of a chunk; changes the state, returns ``(n', D)``."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -42,7 +54,7 @@ class DroppingEncoder(StreamingEncoder):
     def __init__(
         self,
         subsampling: Subsampling,
-        step: KeptEncoderStep,
+        step: KeptChunkStep,
         sizes: tuple[int, int],
         chunk_size: int,
         right_context: int,

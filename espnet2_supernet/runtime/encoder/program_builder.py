@@ -31,6 +31,7 @@ class ProgramBuilder:
         weights: Arrays by their name in the state of the encoder; matrices may be
             ``BlockMatrix``, float32 or int8. Names of no block or norm are left alone.
         block: Blocks into which dense matrices are cut.
+        final_norm: Whether a norm follows the last block.
 
     Attributes:
         program: Operations, int64 (operations, 7), see ``chunk_program``.
@@ -46,6 +47,7 @@ class ProgramBuilder:
         description: EncoderDescription,
         weights: Mapping[str, Array | BlockMatrix],
         block: tuple[int, int],
+        final_norm: bool = True,
     ) -> None:
         self.description, self._given, self._block = description, weights, block
         self._shapes = matrix_shapes(description)
@@ -54,27 +56,33 @@ class ProgramBuilder:
         self._operations: list[list[int]] = []
         self.pairs = np.zeros((description.num_blocks, description.width_of_head // 2), np.int64)
         for i, sizes in enumerate(description.block_sizes()):
-            self._add_block(i, sizes)
-        self._add_norm("norm", X, Y)
+            is_last = i == description.num_blocks - 1
+            self._add_block(i, sizes, Y if is_last and not final_norm else X)
+        if final_norm:
+            self._add_norm("norm", X, Y)
         self.program = np.array(self._operations, np.int64)
         self.weights = build_weights(self._arena, self._matrices)
 
-    def _add_block(self, i: int, sizes: BlockSizes) -> None:
+    def _add_block(self, i: int, sizes: BlockSizes, target: int) -> None:
         name, conformer = f"blocks.{i}.", self.description.kind == "conformer"
         if conformer:
             self._add_feed_forward(name, "_macaron", "norm_macaron", 0.5)
         self._add_attention(i, sizes)
         if conformer:
             self._add_convolution(i, sizes.channels)
-        self._add_feed_forward(name, "", "norm_feed_forward", 0.5 if conformer else 1.0)
         if conformer:
-            self._add_norm(f"{name}norm_out", X, X)
+            self._add_feed_forward(name, "", "norm_feed_forward", 0.5)
+            self._add_norm(f"{name}norm_out", X, target)
+        else:
+            self._add_feed_forward(name, "", "norm_feed_forward", 1.0, target)
 
-    def _add_feed_forward(self, name: str, suffix: str, norm: str, factor: float) -> None:
+    def _add_feed_forward(
+        self, name: str, suffix: str, norm: str, factor: float, target: int = X
+    ) -> None:
         self._add_norm(f"{name}{norm}", X, Y)
         name = f"{name}feed_forward{suffix}"
         self._add_products(Y, (f"{name}.linear_in", INNER, Y, SILU))
-        self._add_products(INNER, (f"{name}.linear_out", X, X, ADD), factor=factor)
+        self._add_products(INNER, (f"{name}.linear_out", target, X, ADD), factor=factor)
 
     def _add_attention(self, i: int, sizes: BlockSizes) -> None:
         name = f"blocks.{i}.attention.linear_"

@@ -55,6 +55,7 @@ class EncoderStep:
         weights: Arrays (or ``BlockMatrix``) by their names in the encoder's ``state_dict()``.
         block: Blocks into which dense matrices are cut.
         num_threads: Threads that compute a chunk together.
+        final_norm: Whether the norm follows the blocks.
 
     Raises:
         ValueError: If the description is impossible or weights are missing or do not fit.
@@ -67,9 +68,10 @@ class EncoderStep:
         *,
         block: tuple[int, int] = (16, 1),
         num_threads: int = 1,
+        final_norm: bool = True,
     ) -> None:
         d = self.description = EncoderDescription.from_dict(description)
-        built = ProgramBuilder(d, weights, block)
+        built = ProgramBuilder(d, weights, block, final_norm)
         self._program, self._weights = built.program, built.weights
         self._widest = _widest(d)
         shape = shape_of(d.size, d.width_of_head, d.chunk_size, d.left_context, d.right_context)
@@ -123,15 +125,32 @@ class EncoderStep:
         Raises:
             ValueError: If the frames do not fit or the stream is over.
         """
-        chunk, past = self.description.chunk_size, state.past
-        self._check(frames, state)
         if not 1 <= num_frames <= len(frames):
             raise ValueError(f"{num_frames} frames of {len(frames)} are said to exist")
-        places = Chunk(past, num_frames, chunk, self.span, past, self._offsets, self._no_times)
-        out = self._encode(frames[:num_frames], places, state, self._shape, self._room)[:chunk]
-        used = min(num_frames, chunk)
+        chunk = self.description.chunk_size
+        out = self.step_visible(frames[:num_frames], state)[:chunk]
+        out[num_frames:] = 0.0
+        return out
+
+    def step_visible(self, frames: Array, state: EncoderMemory) -> Array:
+        """Encode a chunk and the copies of its right context.
+
+        Args:
+            frames: Subsampled frames (n, D), see :meth:`step`; n is at least 1.
+            state: State of the stream; it is changed.
+
+        Returns:
+            Frames, a new array whose first n are those of ``frames`` (at least S, D).
+
+        Raises:
+            ValueError: If the frames do not fit or the stream is over.
+        """
+        self._check(frames, state)
+        chunk, past = self.description.chunk_size, state.past
+        places = Chunk(past, len(frames), chunk, self.span, past, self._offsets, self._no_times)
+        out = self._encode(frames, places, state, self._shape, self._room)
+        used = min(len(frames), chunk)
         state.past, state.ended = past + used, used < chunk
-        out[used:] = 0.0
         return out
 
     def _check(self, frames: Array, state: EncoderMemory) -> None:

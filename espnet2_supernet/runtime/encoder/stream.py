@@ -13,12 +13,16 @@ from espnet2_supernet.runtime.layers.subsampling import Subsampling
 Array = np.ndarray
 
 
-class ChunkStep(Protocol):
-    """What :class:`~espnet2_supernet.runtime.encoder.step.EncoderStep` offers."""
+class StatefulStep(Protocol):
+    """What remembers a stream."""
 
     def init_state(self) -> Any:
         """State of a stream before its first frame."""
         ...
+
+
+class ChunkStep(StatefulStep, Protocol):
+    """What :class:`~espnet2_supernet.runtime.encoder.step.EncoderStep` offers."""
 
     def step(self, frames: Array, num_frames: int, state: Any) -> Array:
         """Encode a chunk with its right context; changes the state, returns ``(C, D)``."""
@@ -49,7 +53,7 @@ class StreamingEncoder:
 
     Args:
         subsampling: Features to frames.
-        step: The blocks.
+        step: The blocks, a :class:`ChunkStep` unless a subclass calls them otherwise.
         sizes: Features F and model dimension D.
         chunk_size: Frames C that a step encodes.
         right_context: Frames R that it sees after them.
@@ -58,7 +62,7 @@ class StreamingEncoder:
     def __init__(
         self,
         subsampling: Subsampling,
-        step: ChunkStep,
+        step: StatefulStep,
         sizes: tuple[int, int],
         chunk_size: int,
         right_context: int,
@@ -66,7 +70,8 @@ class StreamingEncoder:
         """Keep the parts."""
         self.subsampling = subsampling
         self.chunk_size, self.right_context = chunk_size, right_context
-        self._step, self._sizes = step, sizes
+        self._step: Any = step
+        self._sizes = sizes
         self._lock = Lock()  # a step computes in room of its own, so one at a time
 
     def init_state(self) -> EncoderState:

@@ -133,6 +133,10 @@ def test_an_untrained_subnet(written):
         (lambda c: c.update(source=[]), "source: a block of keys is expected"),
         (lambda c: c.update(keep_rule={"kind": "loud"}), "keep_rule.kind: wanted one of salad"),
         (lambda c: c.update(keep_rule={"king": "salad"}), r"keep_rule: unknown keys \['king'\]"),
+        (
+            lambda c: c.update(keep_rule={"kind": "downsample", "before_block": 9}),
+            "keep_rule.before_block: wanted one of 2 blocks",
+        ),
     ],
 )
 def test_a_wrong_description_is_named(written, change, message):

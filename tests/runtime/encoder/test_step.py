@@ -7,7 +7,16 @@ import torch
 from espnet2_supernet.encoder.streaming import _stream_chunks
 from espnet2_supernet.runtime.encoder.step import EncoderStep
 from espnet2_supernet.supernet.context import Context
-from random_encoders import ENCODERS, arrays, build, int8_matrices
+from random_encoders import (
+    CUT,
+    ENCODERS,
+    UNLIKE,
+    UNLIKE_CONFORMER,
+    arrays,
+    build,
+    int8_matrices,
+    unlike,
+)
 
 
 @torch.no_grad()
@@ -52,33 +61,11 @@ def test_chunk_steps_equal_the_stream(kind, size, heads, units, chunk, left, rig
     np.testing.assert_allclose(stepped(step, x), wanted, atol=1e-4)  # a second stream
 
 
-UNLIKE = {"heads": [3, 1], "head_size": 6, "linear_units": [37, 50]}
-CUT = {**UNLIKE, "key_size": [4, 2], "value_size": [5, 6]}  # heads without some of their dimensions
-UNLIKE_CONFORMER = {**UNLIKE, "macaron_units": [20, 70], "channels": [7, 34]}
-
-
-def unlike(kind, sizes):
-    """An encoder whose blocks differ in size, as structured pruning leaves them."""
-    torch.manual_seed(0)
-    names = {"head_size": "attention_head_size", "macaron_units": "macaron_linear_units",
-             "channels": "convolution_channels", "heads": "attention_heads",
-             "key_size": "attention_key_size", "value_size": "attention_value_size"}  # fmt: skip
-    options = {names.get(key, key): value for key, value in sizes.items()}
-    options |= {"cnn_module_kernel": 7} if kind == "conformer" else {}
-    encoder = ENCODERS[kind](20, 20, num_blocks=2, subsampling="stack", **options).eval()
-    common = {"kind": kind, "size": 20, "num_blocks": 2, "chunk_size": 6, "left_context": 9}
-    kernel = {"kernel": 7} if kind == "conformer" else {}
-    return encoder, {**common, "right_context": 2, **kernel, **sizes}
-
-
 @pytest.mark.parametrize(
     "kind, sizes", [("conformer", UNLIKE_CONFORMER), ("transformer", UNLIKE), ("transformer", CUT)]
 )
 def test_blocks_may_differ_in_size(kind, sizes):
     encoder, description = unlike(kind, sizes)
-    if sizes is CUT:  # other pairs than the first ones
-        for block, pairs in zip(encoder.blocks, ([0, 2], [1]), strict=True):
-            block.attention.rotary_pairs.copy_(torch.tensor(pairs))
     x = np.random.default_rng(1).standard_normal((45, 20)).astype(np.float32)
     wanted = streamed(encoder, x, description)
     np.testing.assert_allclose(

@@ -24,8 +24,7 @@ model_options() { # as words; the names hold no blanks
 
 has_bundles() { # CONFIG: does the subnet stream, and does the runtime know its parts?
     grep -q chunk_size: "$1" && grep -q '^frontend: log_mel$' "$1" &&
-        grep -qE '^encoder: supernet_(conformer|transformer)$' "$1" &&
-        ! grep -qE 'before_block: ([2-9]|[1-9][0-9])' "$1"
+        grep -qE '^encoder: supernet_(conformer|transformer)$' "$1"
 }
 
 stage_10() {
