@@ -51,6 +51,20 @@ def test_the_large_model_teaches_once_and_every_size_starts_from_the_student(lig
     assert commands == [], "up to date"
 
 
+def test_the_student_can_start_from_its_teacher(light):
+    light("--stage", "2", "--stop_stage", "2", *SIZES)
+    options = ("--stage", "3", "--stop_stage", "4", *SIZES, "--student_init", "spread")
+    done, commands = light(*options)
+    assert done.returncode == 0, done.stderr
+    (student,) = commands.of("encrl_train")
+    assert value(student, "init_model_file") == "exp/asr_light_large/valid.loss.ave.pth"
+    assert value(student, "init_blocks") == "spread"
+    assert value(student, "output_dir") == "exp/asr_light_encrl3_spread"
+    tuned = commands.of("asr_train")[0]
+    assert value(tuned, "init_model_file") == "exp/asr_light_encrl3_spread/valid.loss.ave.pth"
+    assert value(tuned, "output_dir") == "exp/asr_light_encrl3_spread_2"
+
+
 def test_a_new_teacher_makes_a_new_student(light, recipe):
     light("--stage", "2", "--stop_stage", "4", *SIZES)
     (recipe / "exp/asr_light_large/valid.loss.ave.pth").touch()
@@ -106,6 +120,7 @@ def test_every_baseline_is_trained_decoded_and_in_the_table(light):
         (("--sizes", "7"), "7 blocks of a student of 6"),
         (("--sizes", "two"), "'two' is no number of blocks"),
         (("--baselines", "skratch"), "'skratch' is not one of: scratch"),
+        (("--student_init", "all"), "--student_init must be random, last, first or spread"),
         (("--init_blocks", "middle"), "--init_blocks must be last, first or spread"),
         (("--recipe", "../nothing"), "no run.sh there"),
         (("--size", "6"), "did you mean '--sizes'"),

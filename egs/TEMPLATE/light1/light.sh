@@ -27,6 +27,7 @@ corpus_args=""                         # options of its run.sh that go with the 
 recipe_args=""                         # more options of its run.sh, e.g. "--ngpu 4 --inference_nj 8"
 sizes="6 4 2"                          # blocks of the small models
 student_blocks=6                       # blocks of the student of stage 3
+student_init=random                    # what they start from: random, or last, first or spread of the large model's
 init_blocks=last                       # blocks that a smaller size starts from: last, first or spread
 large_config=conf/train.yaml           # the large model; with fewer blocks, the baseline from scratch
 large_exp=""                           # experiment of the recipe that is the large model; empty: stage 2 trains it
@@ -44,6 +45,7 @@ stage_titles=([1]="data" "large model" "representation learning" "fine-tuning" "
     "decode and score" "real-time factors" "table")
 [ -x "${recipe}/run.sh" ] || die 2 "--recipe ${recipe}: no run.sh there"
 case ${init_blocks} in last | first | spread) ;; *) die 2 "--init_blocks must be last, first or spread" ;; esac
+case ${student_init} in random | last | first | spread) ;; *) die 2 "--student_init must be random, last, first or spread" ;; esac
 for size in ${sizes}; do
     [[ ${size} =~ ^[1-9][0-9]*$ ]] || die 2 "--sizes: '${size}' is no number of blocks"
     [ "${size}" -le "${student_blocks}" ] || die 2 "--sizes: ${size} blocks of a student of ${student_blocks}"
@@ -77,6 +79,7 @@ train() { # NAME CONFIG ARGS COMMAND
 }
 
 student=encrl${student_blocks}
+[ "${student_init}" = random ] || student+=_${student_init}
 
 stage_1() {
     in_recipe --stop_stage 5 --asr_config "${PWD}/${large_config}"
@@ -89,9 +92,11 @@ stage_2() {
 }
 
 stage_3() {
-    local teacher
+    local teacher init=""
     teacher=$(model_of large)
-    train "${student}" "${encrl_config}" "$(blocks "${student_blocks}") --teacher_model_file ${teacher}" encrl_train
+    [ "${student_init}" = random ] || init="--init_model_file ${teacher} --init_blocks ${student_init}"
+    train "${student}" "${encrl_config}" \
+        "$(blocks "${student_blocks}") --teacher_model_file ${teacher} ${init}" encrl_train
 }
 
 stage_4() {
