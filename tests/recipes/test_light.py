@@ -114,6 +114,22 @@ def test_every_baseline_is_trained_decoded_and_in_the_table(light):
     assert "exp/RESULTS_light.md" in table and "latency_light/latency.json" in table
 
 
+def test_the_table_has_what_is_trained_and_other_experiments(light, recipe):
+    light("--stage", "2", "--stop_stage", "3", *SIZES)
+    (recipe / "exp/asr_light_large").rename(recipe / "exp/asr_other")
+    more = ("--more_exps", "exp/asr_other exp/asr_none")
+    done, commands = light("--stage", "6", "--stop_stage", "8", *SIZES, *more)
+    assert done.returncode == 0, done.stderr
+    for name in ("light_large", "light_encrl3_2", "light_encrl3_1", "none"):
+        assert f"not trained, left out: exp/asr_{name}\n" in done.stdout
+    (measured,) = commands.of("latency")
+    assert measured.count("/extracted_") == 2 * 2
+    assert "exp/asr_light_encrl3 " in (table := commands.of("report")[-1])
+    assert "supernet1/exp/asr_other " in table
+    decoded = {value(one, "asr_model_file") for one in commands.of("asr_inference")}
+    assert decoded == {f"exp/asr_{e}/valid.loss.ave.pth" for e in ("light_encrl3", "other")}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -134,6 +150,8 @@ def test_mistakes_are_named(light, options, message):
 def test_a_missing_stage_is_named(light):
     done, _ = light("--stage", "3", "--stop_stage", "3")
     assert done.returncode == 1 and "asr_light_large/valid.*.ave.pth is missing" in done.stderr
+    done, commands = light("--stage", "7", "--stop_stage", "7")
+    assert done.returncode == 1 and "run stages 2 to 5 first" in done.stderr and not commands
 
 
 @pytest.mark.parametrize("script", RECIPES, ids=lambda path: path.parts[-3])

@@ -33,6 +33,7 @@ large_config=conf/train.yaml           # the large model; with fewer blocks, the
 large_exp=""                           # experiment of the recipe that is the large model; empty: stage 2 trains it
 encrl_config=conf/train_encrl.yaml     # representation learning
 finetune_config=conf/train_finetune.yaml # fine-tuning
+more_exps=""                           # stages 6 to 8: other experiments of the recipe for the table, too
 baselines=""                           # of: scratch teacher_init kd joint early_exit layer_drop
 train_args=""                          # options of every training that win over the configurations
 latency_args=""                        # options of latency, e.g. "--num_utts 50 --memory_utts 0 --rows torch_fp32"
@@ -147,28 +148,40 @@ models() { # names of all models that these options train
     done
 }
 
-each_model() { # OPTIONS of run.sh
-    local name
-    for name in $(models); do
-        log "  ${tag}_${name}"
-        in_recipe --asr_exp "$(experiment "${name}")" "$@"
+find_trained() { # sets exps to the experiments of stages 6 to 8, as the recipe sees them
+    local name exp
+    exps=()
+    for exp in $(for name in $(models); do experiment "${name}"; done) ${more_exps}; do
+        if compgen -G "${recipe}/${exp}/valid.*.ave.pth" > /dev/null; then
+            exps+=("${exp}")
+        else
+            log "  not trained, left out: ${exp}"
+        fi
+    done
+    [ "${#exps[@]}" -gt 0 ] || die 1 "nothing of this is trained: run stages 2 to 5 first"
+}
+
+stage_6() {
+    local exp exps
+    find_trained
+    for exp in "${exps[@]}"; do
+        log "  ${exp}"
+        in_recipe --asr_exp "${exp}" --stage 10 --stop_stage 12 --bundles ""
     done
 }
 
-stage_6() { each_model --stage 10 --stop_stage 12 --bundles ""; }
-
 stage_7() { # run nothing else meanwhile
-    local name found=()
-    for name in $(models); do found+=("$(experiment "${name}")"); done
-    in_recipe --stage 13 --stop_stage 13 --bundles "" --latency_exps "${found[*]}" \
+    local exps
+    find_trained
+    in_recipe --stage 13 --stop_stage 13 --bundles "" --latency_exps "${exps[*]}" \
         --latency_dir "exp/latency_${tag}" --latency_args "${latency_args}"
 }
 
 stage_8() {
-    local name found=()
-    for name in $(models); do found+=("$(folder "${name}")"); done
-    "${python}" -m espnet2_supernet.bin.training_cost --expdir "${found[@]}"
-    "${python}" -m espnet2_supernet.bin.report --expdir "${found[@]}" \
+    local exps
+    find_trained
+    "${python}" -m espnet2_supernet.bin.training_cost --expdir "${exps[@]/#/"${recipe}/"}"
+    "${python}" -m espnet2_supernet.bin.report --expdir "${exps[@]/#/"${recipe}/"}" \
         --latency "${recipe}/exp/latency_${tag}/latency.json" --out "${recipe}/exp/RESULTS_${tag}.md"
 }
 
