@@ -84,13 +84,14 @@ class _Chain:
         return batches - before
 
     def _add_maker(self, file: Path) -> None:
-        """Add the training that made a file."""
-        folder = file.parent
-        if not ((folder / "config.yaml").is_file() and (folder / "latest.pth").is_file()):
-            if str(file) not in self.uncounted:
-                self.uncounted.append(str(file))
-        elif folder.resolve() not in self.costs:
-            self.add(folder)
+        """Add the training that made a file, or that it was extracted from."""
+        for folder in (file.parent, file.parent.parent):  # stage 10: EXP/extracted_x/model.pth
+            if (folder / "config.yaml").is_file() and (folder / "latest.pth").is_file():
+                if folder.resolve() not in self.costs:
+                    self.add(folder)
+                return
+        if str(file) not in self.uncounted:
+            self.uncounted.append(str(file))
 
 
 def _found(name: str, config: Path, option: str) -> Path:

@@ -1,6 +1,7 @@
 """The cost of a training, with those before it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -45,6 +46,19 @@ def test_pre_training_counts_too(tiny_corpus, pretrained, tmp_path):
     out = train(tiny_corpus, tmp_path, ssl_model_file=str(pretrained / "valid.loss.ave.pth"))
     assert module.training_cost(pretrained).chain == LARGE
     assert module.training_cost(out) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
+
+
+def test_what_was_extracted_counts_as_its_training(tiny_corpus, trained, tmp_path):
+    source = tmp_path / "source"
+    (source / "extracted_server").mkdir(parents=True)
+    for name in ("config.yaml", "latest.pth"):
+        shutil.copy(trained / name, source)
+    model = source / "extracted_server/model.pth"
+    shutil.copy(trained / "valid.loss.ave.pth", model)
+    out = train(tiny_corpus, tmp_path, init_param=[f"{model}:encoder:encoder"])
+    assert module.training_cost(out) == module.TrainingCost(EPOCH, EPOCH + LARGE, 4)
+    (source / "latest.pth").unlink()
+    assert module.training_cost(out) == module.TrainingCost(EPOCH, EPOCH, 4, (str(model),))
 
 
 def test_depth_sampling_and_layerdrop_count():
