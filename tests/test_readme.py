@@ -40,7 +40,8 @@ def test_files_of_the_package_that_are_named_exist():
 def test_options_of_recipes_exist():
     folder = PACKAGE.parent / "egs/TEMPLATE"
     script = "".join(
-        (folder / name).read_text() for name in ("supernet1/supernet.sh", "light1/light.sh")
+        (folder / name).read_text()
+        for name in ("supernet1/supernet.sh", "light1/light.sh", "damon1/damon.sh")
     )
     lines = re.findall(r"\./run\.sh .*(?:\n    --.*)?", README)
     options = {name for line in lines for name in re.findall(r"--([a-z_]+)", line)}
