@@ -85,8 +85,7 @@ class KeptEncoderStep(EncoderStep):
             ValueError: If the frames do not fit or the stream is over.
         """
         self._check(frames, state)
-        if keep.shape != frames.shape[:1] or not len(keep):
-            raise ValueError(f"{keep.shape} decisions about {len(frames)} frames")
+        check_decisions(frames, keep)
         chunk, past, kept = self.description.chunk_size, state.past, np.flatnonzero(keep)
         used, own = min(len(frames), chunk), int(np.count_nonzero(keep[:chunk]))
         out = self._out[:0, : self.description.size].copy()
@@ -117,3 +116,13 @@ class KeptEncoderStep(EncoderStep):
         chunk = Chunk(state.past, count, own, count, first, offsets, state.times)
         shape = self._shape._replace(panels=panels)
         return self._encode(frames, chunk, state, shape, self._rooms[panels])[:own]
+
+
+def check_decisions(frames: Array, keep: Array) -> None:
+    """Check decisions (n,) about frames (n, D).
+
+    Raises:
+        ValueError: If they are of other frames, or of none.
+    """
+    if keep.shape != frames.shape[:1] or not len(keep):
+        raise ValueError(f"{keep.shape} decisions about {len(frames)} frames")

@@ -14,7 +14,11 @@ import numpy as np
 
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.encoder_sizes import EncoderDescription
-from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep, KeptMemory
+from espnet2_supernet.runtime.encoder.kept_step import (
+    KeptEncoderStep,
+    KeptMemory,
+    check_decisions,
+)
 from espnet2_supernet.runtime.encoder.step import EncoderMemory, EncoderStep
 
 Array = np.ndarray
@@ -81,21 +85,11 @@ class LaterKeptStep:
         return LaterMemory(self._below.init_state(), self._kept.init_state())
 
     def step_kept(self, frames: Array, keep: Array, state: LaterMemory) -> Array:
-        """Encode a chunk, of which the later blocks see what is kept; as :class:`KeptEncoderStep`.
+        """Encode a chunk, of which the later blocks see what is kept.
 
-        Args:
-            frames: Subsampled frames (n, D): the chunk and its right context.
-            keep: Which of them are kept, bool (n,).
-            state: State of the stream; it is changed.
-
-        Returns:
-            Frames (n', D), the chunk's own kept ones, a new array.
-
-        Raises:
-            ValueError: If the frames do not fit or the stream is over.
+        Arguments, result and errors as of :meth:`KeptEncoderStep.step_kept`.
         """
-        if keep.shape != frames.shape[:1] or not len(keep):
-            raise ValueError(f"{keep.shape} decisions about {len(frames)} frames")
+        check_decisions(frames, keep)  # before anything remembers the frames
         below = self._below.step_visible(frames, state.below)[: len(frames)]
         return self._kept.step_kept(below, keep, state.kept)
 
