@@ -1,52 +1,14 @@
 """The chunk step over kept frames against the stateful pass of the encoder it was taken from."""
 
-import dataclasses
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 
-from espnet2_supernet.encoder.streaming import _stream_chunks
 from espnet2_supernet.runtime.encoder.kept_step import KeptEncoderStep
 from espnet2_supernet.runtime.encoder.step import EncoderStep
-from espnet2_supernet.supernet.context import Context
+from kept_steps import decisions, stepped, streamed
 from random_encoders import arrays, build, int8_matrices
 
 POSITIONS = pytest.mark.parametrize("compacted", [False, True], ids=["original", "compacted"])
-
-
-@torch.no_grad()
-def streamed(encoder, frames, keep, description, compacted):
-    """What ``SupernetEncoder.stream`` makes of the kept ones of subsampled frames."""
-    sizes = (description[f"{name}"] for name in ("chunk_size", "left_context", "right_context"))
-    keeper = SimpleNamespace(
-        compacted=compacted, before_block=1, init_state=lambda batch_size: None
-    )
-    state = encoder.init_state(Context(*sizes), 1, keeper)
-    state.frames = torch.from_numpy(frames)[None]
-    state.dropping = dataclasses.replace(state.dropping, keep=torch.from_numpy(keep)[None])
-    return _stream_chunks(encoder, state, True)[0][0].numpy()
-
-
-def stepped(step, frames, keep, state=None):
-    """The same frames, chunk by chunk."""
-    state, out, chunk = state or step.init_state(), [], step.description.chunk_size
-    for start in range(0, len(frames), chunk):
-        part = slice(start, start + step.span)
-        out.append(step.step_kept(frames[part], keep[part], state))
-    assert state.past == len(frames) and state.num_kept == keep.sum()
-    return np.concatenate(out)
-
-
-def decisions(size):
-    """Some frames, more and fewer of them, and long gaps; hardly any; all; the first one."""
-    rng = np.random.default_rng(0)
-    some = rng.random(size) < np.linspace(0.2, 1.0, size)
-    some[size // 3 : size // 2] = False
-    hardly, first = np.zeros((2, size), bool)
-    hardly[[0, size // 2, size - 1]] = first[0] = True
-    return some, hardly, np.ones(size, bool), ~some, first
 
 
 CASES = [

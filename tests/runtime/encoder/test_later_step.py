@@ -1,15 +1,10 @@
 """The chunk step that drops frames before a later block against the pass of the encoder."""
 
-import dataclasses
-
 import numpy as np
 import pytest
-import torch
 
-from dropped_frames import Told
-from espnet2_supernet.encoder.streaming import _stream_chunks
 from espnet2_supernet.runtime.encoder.later_step import LaterKeptStep
-from espnet2_supernet.supernet.context import Context
+from kept_steps import decisions, stepped, streamed
 from random_encoders import (
     CUT,
     UNLIKE,
@@ -29,35 +24,6 @@ CASES = [
 ]
 
 
-@torch.no_grad()
-def streamed(encoder, frames, keep, description, compacted, before_block):
-    """What ``SupernetEncoder.stream`` makes of subsampled frames."""
-    sizes = (description[f"{name}"] for name in ("chunk_size", "left_context", "right_context"))
-    told = torch.from_numpy(keep)[None]
-    state = encoder.init_state(Context(*sizes), 1, Told(told, compacted, before_block))
-    state.frames = torch.from_numpy(frames)[None]
-    state.dropping = dataclasses.replace(state.dropping, keep=told)
-    return _stream_chunks(encoder, state, True)[0][0].numpy()
-
-
-def stepped(step, frames, keep):
-    """The same frames, chunk by chunk."""
-    state, out, chunk = step.init_state(), [], step.description.chunk_size
-    for start in range(0, len(frames), chunk):
-        part = slice(start, start + step.span)
-        out.append(step.step_kept(frames[part], keep[part], state))
-    assert state.past == len(frames)
-    return np.concatenate(out)
-
-
-def decisions(size):
-    """Some frames with a long gap; hardly any; all; none."""
-    some, hardly = np.random.default_rng(0).random(size) < 0.6, np.zeros(size, bool)
-    some[size // 3 : size // 2] = False
-    hardly[[0, size // 2, size - 1]] = True
-    return some, hardly, np.ones(size, bool), np.zeros(size, bool)
-
-
 @pytest.mark.parametrize("compacted", [False, True], ids=["original", "compacted"])
 @pytest.mark.parametrize("kind, size, heads, units, chunk, left, right, kernel, frames", CASES)
 def test_chunk_steps_equal_the_stream(
@@ -68,7 +34,7 @@ def test_chunk_steps_equal_the_stream(
     for before_block in (2, 3):
         options = {"before_block": before_block, "compacted": compacted}
         step = LaterKeptStep(description, arrays(encoder), **options)
-        for keep in decisions(frames):
+        for keep in (*decisions(frames), np.zeros(frames, bool)):
             wanted = streamed(encoder, x, keep, description, **options)
             np.testing.assert_allclose(stepped(step, x, keep), wanted, atol=1e-4)
 
