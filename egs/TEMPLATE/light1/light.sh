@@ -112,8 +112,8 @@ stage_4() {
 stage_5() {
     local size name teacher
     [ -n "${baselines}" ] || { log "  nothing to do: no --baselines" && return; }
-    teacher=$(model_of large)
     for name in ${baselines}; do
+        case ${name} in teacher_init | kd | joint) teacher=$(model_of large) ;; esac
         case ${name} in
             early_exit | layer_drop) # one model for all sizes
                 train "${name}" "conf/tuning/train_${name}.yaml" ""
