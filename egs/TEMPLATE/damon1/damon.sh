@@ -108,12 +108,12 @@ stage_1() { # what the teacher's stages have made is up to date there
 }
 
 stage_9() { # the teacher is the reference
-    local exp exps=("${teacher_exp}") others
+    local exps others trained
     find_teacher
     mapfile -t others < <(in_dir "${expdir}" "${against}")
-    for exp in $(each_rule rule_exp && each_pruned method_exp && in_dir "${supernet_dir}" "${more_exps}"); do
-        if [ -f "${exp}/.done" ]; then exps+=("${exp}"); else log "  not trained, left out: ${exp}"; fi
-    done
+    mapfile -t exps < <(each_rule rule_exp && each_pruned method_exp && in_dir "${supernet_dir}" "${more_exps}")
+    keep_trained "${exps[@]}"
+    exps=("${teacher_exp}" "${trained[@]}")
     log "  the teacher" # named as its own recipe does, so that what that has made is up to date
     supernet --stage 10 --stop_stage 12 --asr_exp "${teacher_exp#"${supernet_dir}/"}"
     log "  speed of ${#exps[@]} experiments: run nothing else meanwhile"

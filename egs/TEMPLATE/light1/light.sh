@@ -65,11 +65,9 @@ folder() { echo "${recipe}/$(experiment "$1")"; } # NAME
 blocks() { echo "--encoder_conf num_blocks=$1"; } # NUMBER
 
 model_of() { # NAME: the averaged weights, as the recipe sees them
-    local found
-    found=("$(folder "$1")"/valid.*.ave.pth)
-    [ -f "${found[0]}" ] || die 1 "${found[0]} is missing: run the stage that trains it first"
-    [ "${#found[@]}" -eq 1 ] || die 1 "$(folder "$1"): several averages: ${found[*]##*/}"
-    echo "$(experiment "$1")/${found[0]##*/}"
+    local file
+    file=$(only_file "$(folder "$1")/valid.*.ave.pth" "run the stage that trains it first" "one average (remove the others)")
+    echo "$(experiment "$1")/${file}"
 }
 
 train() { # NAME CONFIG ARGS COMMAND
@@ -149,15 +147,12 @@ models() { # names of all models that these options train
 }
 
 find_trained() { # sets exps to the experiments of stages 6 to 8, as the recipe sees them
-    local name exp
-    exps=()
-    for exp in $(for name in $(models); do experiment "${name}"; done) ${more_exps}; do
-        if compgen -G "${recipe}/${exp}/valid.*.ave.pth" > /dev/null; then
-            exps+=("${exp}")
-        else
-            log "  not trained, left out: ${exp}"
-        fi
-    done
+    local name trained
+    mapfile -t exps < <(for name in $(models); do experiment "${name}"; done)
+    # shellcheck disable=SC2206  # words
+    exps+=(${more_exps})
+    keep_trained "${exps[@]/#/"${recipe}/"}"
+    exps=("${trained[@]#"${recipe}/"}")
     [ "${#exps[@]}" -gt 0 ] || die 1 "nothing of this is trained: run stages 2 to 5 first"
 }
 

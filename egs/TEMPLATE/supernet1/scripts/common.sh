@@ -8,6 +8,7 @@
 #   parse_options SCRIPT "$@"       --name value | --name=value, for the variables of SCRIPT's options block
 #   wants STAGE                     is the stage selected by --stage, --stop_stage and --skip_stages?
 #   run_stages                      stage_<number>, with its title of stage_titles, for each that is selected
+#   keep_trained EXP...             set `trained` to those experiments that have averaged weights; log the others
 #   only_file PATTERN HINT OPTION   name of the file that fits; exit with the hint, or a choice, if not just one
 #   once MARK INPUTS OUTPUTS cmd... run cmd unless MARK is newer than INPUTS and came from the same cmd
 #   run_jobs NJ LOG cmd...          NJ jobs side by side; {JOB} becomes 1..NJ
@@ -124,6 +125,14 @@ run_stages() {
         "stage_${number}"
     done
     log "Done in ${SECONDS} s."
+}
+
+keep_trained() {
+    local exp
+    trained=()
+    for exp in "$@"; do
+        if compgen -G "${exp}/valid.*.ave.pth" >/dev/null; then trained+=("${exp}"); else log "  not trained, left out: ${exp}"; fi
+    done
 }
 
 only_file() { # to be assigned to a variable without `local`: then its failure stops the script
