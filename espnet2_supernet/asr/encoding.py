@@ -106,7 +106,7 @@ class SubnetEncoding(JointTraining):
 
         Returns:
             Encoder output ``(B, T', D)``, its lengths ``(B,)``, and the places of its frames among
-            those of the utterance ``(B, T')``; None if none was dropped.
+            those of the utterance ``(B, T')``; None if these are all.
 
         Raises:
             ConfigError: If there is no such subnet.
@@ -118,7 +118,9 @@ class SubnetEncoding(JointTraining):
             out, out_lengths = self.encode_kept(
                 name, self.encoder.dropout(raw), lengths, context or active.context, keep
             )
-        return out, out_lengths, None if keep is None else kept_times(keep)
+        if keep is None or self.rules[name].restores:
+            return out, out_lengths, None
+        return out, out_lengths, kept_times(keep)
 
     def encode_kept(
         self, name: str, frames: Tensor, lengths: Tensor, context: Context, keep: Tensor | None
@@ -139,7 +141,7 @@ class SubnetEncoding(JointTraining):
             return self.encoder.encode_frames(frames, lengths, context)
         rule = self.rules[name]
         frames, _ = rule.combine(frames, keep)
-        where = (rule.compacted, rule.before_block)
+        where = (rule.compacted, rule.before_block, rule.restore_before_block)
         return self.encoder.encode_frames(frames, lengths, context, keep, *where)
 
     def encode_features(

@@ -36,18 +36,20 @@ class JointStep:
     teacher_log_probs: Tensor | None = None
     keep: dict[str, Tensor] = field(default_factory=dict)
 
-    def of_kept(self, name: str, keep: Tensor) -> JointStep:
-        """The step as a subnet sees it that computes some frames only.
+    def note_kept(self, name: str, keep: Tensor) -> None:
+        """Note the share of frames ``(B, T)`` that a subnet computes."""
+        self.note(f"keep_ratio_{name}", keep.sum() / self.lengths.sum())
+
+    def of_kept(self, keep: Tensor) -> JointStep:
+        """The step as a subnet sees it that has outputs for some frames only.
 
         Args:
-            name: The subnet.
             keep: Which frames it computes ``(B, T)``.
 
         Returns:
             Lengths and targets of the kept frames; the statistics are the same.
         """
         lengths, taught = keep.sum(1), self.teacher_log_probs
-        self.note(f"keep_ratio_{name}", lengths.sum() / self.lengths.sum())
         if taught is not None:
             taught = take_frames(taught, kept_times(keep))
         return replace(self, lengths=lengths, teacher_log_probs=taught)

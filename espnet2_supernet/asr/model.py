@@ -165,9 +165,14 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         needed = frames_needed(step.text, step.text_lengths)
         for subnet, context, _ in rows:
             seen, made_of = (views.view_of(x, step.views, context) for x in (raw, feats))
-            keep = self.choose_frames(subnet.name, seen, made_of, step.lengths, needed)
+            least = None if self._restores(subnet.name) else needed
+            keep = self.choose_frames(subnet.name, seen, made_of, step.lengths, least)
             if keep is not None:
                 step.keep[subnet.name] = keep
+
+    def _restores(self, name: str) -> bool:
+        """Whether a subnet has an output for every frame, those that it drops included."""
+        return name in self.rules and self.rules[name].restores
 
     def _teacher_name(self) -> str:
         return self.supernet_config.distillation.teacher or next(iter(self.supernet.subnets))
@@ -194,7 +199,8 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
             keep = step.keep.get(subnet.name)
             enc, _ = self.encode_kept(subnet.name, seen, step.lengths, context, keep)
         if keep is not None:
-            step = step.of_kept(subnet.name, keep)
+            step.note_kept(subnet.name, keep)
+            step = step if self._restores(subnet.name) else step.of_kept(keep)
         loss = self._loss_of(step, subnet.name, enc, predicted)
         return weight * step.note(f"loss_{subnet.name}", loss)
 

@@ -45,6 +45,12 @@ class KeepRule(ABC):
         self.spec = spec
         self.compacted = spec.positions == "compacted"
         self.before_block = spec.before_block
+        self.restore_before_block = spec.restore_before_block
+
+    @property
+    def restores(self) -> bool:
+        """Whether dropped frames come back, so that the encoder returns all of them."""
+        return self.restore_before_block is not None
 
     @property
     def threshold(self) -> float:

@@ -156,7 +156,8 @@ def _check_convolved(name: str, spec: TokenSpec) -> None:
     Raises:
         ConfigError: If they are wanted.
     """
-    seen, has = ("kept", "compacted") if spec.before_block == 1 else ("before block 1", "original")
+    from_start = spec.before_block == 1 and spec.restore_before_block is None
+    seen, has = ("kept", "compacted") if from_start else ("before block 1", "original")
     if spec.positions != has:
         raise ConfigError(
             f"supernet_conf.subnets.{name}.tokens.positions: this encoder takes positions from "
@@ -179,12 +180,16 @@ def check_blocks(
     """
     for name, rule in rules.items():
         where, subnet = f"supernet_conf.subnets.{name}.", subnets[name]
-        if rule.before_block > 1 and blocks.has_mask(subnet.mask_name):
+        numbers = {"before_block": rule.before_block}
+        if rule.restore_before_block is not None:
+            numbers["restore_before_block"] = rule.restore_before_block
+        key, last = list(numbers.items())[-1]
+        if last > 1 and blocks.has_mask(subnet.mask_name):
             raise ConfigError(
-                f"{where}tokens.before_block: the subnet's mask prunes layers, so that their "
-                "numbers change; write 1, or prune other kinds"
+                f"{where}tokens.{key}: the subnet's mask prunes layers, so that their "
+                "numbers change; leave it out, or prune other kinds"
             )
         try:
-            counted_block(blocks.chosen(subnet.depth), rule.before_block)
+            counted_block(blocks.chosen(subnet.depth), last, key)
         except ConfigError as error:
             raise ConfigError(f"{where}{error}") from None

@@ -152,6 +152,7 @@ class SupernetEncoder(AbsEncoder):
         keep: Tensor | None = None,
         compacted: bool = False,
         before_block: int = 1,
+        restore_before_block: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the blocks of the active subnet over subsampled frames.
 
@@ -162,20 +163,20 @@ class SupernetEncoder(AbsEncoder):
             keep: Which frames the blocks see ``(B, T')``, none beyond a length; all when None.
             compacted: Positions count kept frames only; else they are those in the utterance.
             before_block: The first block that sees kept frames only, from 1, of those that run.
+            restore_before_block: The next one that sees all; None if none does.
 
         Returns:
-            The frames kept ``(B, T'', D)``, zero beyond each length, and the lengths ``(B,)``.
+            What the last block saw ``(B, T'', D)``, zero beyond each length; lengths ``(B,)``.
         """
         if frames.size(1) == 0:
             return frames, lengths
         context = context or Context()
         layouts = Layouts(ChunkLayout.for_context(context, lengths, frames.size(1)))
         if keep is not None:
-            num_chunks = layouts.all_frames.valid.size(1)
-            kept = KeptLayout.build(context, keep, num_chunks, compacted)
-            layouts, lengths = Layouts(layouts.all_frames, kept, before_block), kept.num_kept
-        states = self.block_states(context, frames.size(0))
-        out, _ = self.encode_chunks(frames, layouts, states)
+            kept = KeptLayout.build(context, keep, layouts.all_frames.valid.size(1), compacted)
+            layouts = Layouts(layouts.all_frames, kept, before_block, restore_before_block)
+            lengths = kept.num_kept if layouts.returns_kept else lengths
+        out, _ = self.encode_chunks(frames, layouts, self.block_states(context, frames.size(0)))
         out = out[:, : frames.size(1)]
         steps = torch.arange(out.size(1), device=out.device)
         return out.masked_fill((steps >= lengths[:, None])[..., None], 0.0), lengths
@@ -225,23 +226,22 @@ class SupernetEncoder(AbsEncoder):
         Returns:
             Frames ``(B, K * C, D)``, or those kept, and the states after them.
         """
-        layout, (running, pruned) = layouts.first, self.blocks.partition()
-        x, changes_before = layout.split(frames), layouts.changes_before(running)
-        next_states: list[BlockState] = []
+        running, pruned = self.blocks.partition()
+        walk = layouts.walk(running)
+        x, next_states = walk.layout.split(frames), list[BlockState]()
         for number, block in enumerate(self.blocks):
             if block not in running:
                 x = self.blocks.bypass(block, x)
                 x = zero_gradients(x, block) if block in pruned else x
                 continue
-            if block is changes_before and layouts.kept is not None:
-                x, layout = layouts.kept.from_chunks(x), layouts.kept
+            x = walk.enter(block, x)
             state = states[len(next_states)]
             if self.layer_drop.leaves_out(number):
                 x = zero_gradients(self.blocks.bypass(block, x), block)
             else:
-                x, state = block(x, layout, state)
+                x, state = block(x, walk.layout, state)
             next_states.append(state)
-        return self.norm(layout.join(x)), next_states
+        return self.norm(walk.layout.join(x)), next_states
 
     def block_states(self, context: Context, batch_size: int) -> list[BlockState]:
         """State of every block before the first frame."""

@@ -14,10 +14,12 @@ class FrameKeeper(Protocol):
     Attributes:
         compacted: Positions count kept frames only; else they are those in the utterance.
         before_block: Frames are dropped before this one, from 1, of the blocks that run.
+        restore_before_block: They come back before this one; None if they do not.
     """
 
     compacted: bool
     before_block: int
+    restore_before_block: int | None
 
     def init_state(self, batch_size: int) -> Any:
         """Return the state before the first frame."""

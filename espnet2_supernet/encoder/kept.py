@@ -100,11 +100,15 @@ class KeptLayout(ChunkLayout):
 
     def from_chunks(self, chunks: Tensor) -> Tensor:
         """Gather chunks of all frames, each from its own ``(B, K, C + R, D)``: ``(B, K, S, D)``."""
-        num_chunks, span = chunks.shape[1:3]
-        numbers = torch.arange(num_chunks, device=chunks.device)[:, None]
-        places = (self._sources - numbers * self.chunk_size).clamp(0, span - 1)  # or no frame there
-        rows = take_frames(chunks.flatten(1, 2), (numbers * span + places).flatten(1))
-        return rows.unflatten(1, self.valid.shape[1:])
+        places = self._places.clamp(0, chunks.size(2) - 1)  # or no frame there
+        rows = take_frames(chunks.flatten(0, 1), places.flatten(0, 1))
+        return rows.unflatten(0, chunks.shape[:2])
+
+    def to_chunks(self, kept: Tensor, chunks: Tensor) -> Tensor:
+        """Put kept frames ``(B, K, S, D)`` into a copy of chunks of all ``(B, K, C + R, D)``."""
+        places = self._places.masked_fill(~self.valid, chunks.size(2))  # no frame: behind the chunk
+        room = pad(chunks, (0, 0, 0, 1)).to(kept.dtype)
+        return room.scatter(2, places[..., None].expand(kept.shape), kept)[:, :, :-1]
 
     def join(self, chunks: Tensor) -> Tensor:
         """Own frames of ``(B, K, S, D)`` one after the other: ``(B, T', D)``."""
@@ -133,11 +137,7 @@ class KeptLayout(ChunkLayout):
         return self._key_mask
 
     def keys(self, chunks: Tensor, past: Tensor) -> Tensor:
-        """Put the kept frames of the left context before each chunk.
-
-        Args:
-            chunks: ``(B, H, K, S, d)``.
-            past: Of the last L kept frames ``(B, H, L, d)``.
+        """Put the kept frames of the left context before each chunk, as :class:`ChunkLayout` does.
 
         Returns:
             ``(B, H, K, W + S, d)``, W the most frames that a left context keeps.
@@ -196,6 +196,12 @@ class KeptLayout(ChunkLayout):
         """Frame number of every slot ``(B, K, S)``, from the first frame of this layout."""
         numbers = self._numbers().clamp(max=self.order.size(1) - 1)
         return self.order.gather(1, numbers.flatten(1)).unflatten(1, numbers.shape[1:])
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Place of every slot's frame in its own chunk of all frames ``(B, K, S)``."""
+        numbers = torch.arange(self.valid.size(1), device=self.order.device)
+        return self._sources - numbers[:, None] * self.chunk_size
 
     def _timeline(self) -> Tensor:
         """Frame numbers of the last L kept frames of the past and of all kept here."""

@@ -1,8 +1,10 @@
-"""Which layout each block runs on: frames may be dropped before a later block than the first.
+"""Which layout each block runs on: frames are dropped before one and may come back before another.
 
-Blocks before it see all frames, so that what is kept carries what they gathered of the frames that
-are then dropped. A chunk takes its frames, copies of its right context included, from its own slots
-alone, never from another chunk: no output sees farther than without the rule.
+The blocks before the first see all frames, so that what is kept carries what they gathered of the
+frames that are then dropped. Frames that come back are as they were when they were dropped: they
+skip the blocks between, as tokens do in Mixture-of-Depths (arXiv 2404.02258), and there are as many
+outputs as without the rule. A chunk takes its frames, copies of its right context included, from
+its own slots alone, never from another chunk: no output sees farther than without the rule.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
 
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.kept import KeptLayout
@@ -24,46 +28,91 @@ class Layouts:
     """The layouts of one pass.
 
     Attributes:
-        all_frames: Of the blocks before frames are dropped.
+        all_frames: Of the blocks that see all frames.
         kept: Of the others; None if no frame is dropped.
         before_block: Frames are dropped before this one, from 1, of the blocks that run.
+        restore_before_block: They come back before this one; None if they do not.
     """
 
     all_frames: ChunkLayout
     kept: KeptLayout | None = None
     before_block: int = 1
+    restore_before_block: int | None = None
 
     @property
-    def first(self) -> ChunkLayout:
-        """That of the frames as they come."""
-        if self.kept is not None and self.before_block == 1:
-            return self.kept
-        return self.all_frames
+    def only_kept(self) -> bool:
+        """Whether no block sees a frame that is dropped."""
+        return (
+            self.kept is not None and self.before_block == 1 and self.restore_before_block is None
+        )
 
-    def changes_before(self, running: Sequence[EncoderBlock]) -> EncoderBlock | None:
-        """Find the block before which :attr:`kept` takes over from :attr:`first`; None if none.
+    @property
+    def returns_kept(self) -> bool:
+        """Whether the last block sees kept frames only."""
+        return self.kept is not None and self.restore_before_block is None
+
+    def walk(self, running: Sequence[EncoderBlock]) -> Walk:
+        """Begin with the first of the blocks that run.
 
         Raises:
-            ConfigError: If fewer blocks run.
+            ConfigError: If fewer blocks run than these layouts speak of.
         """
-        if self.kept is None or self.before_block == 1:
-            return None
-        return counted_block(running, self.before_block)
+        return Walk(self, running)
 
 
-def counted_block(running: Sequence[EncoderBlock], number: int) -> EncoderBlock:
+class Walk:
+    """The way of a batch through the blocks.
+
+    Attributes:
+        layout: That of the frames where the way has come to.
+
+    Args:
+        layouts: Those of the blocks.
+        running: The blocks that run, in order.
+
+    Raises:
+        ConfigError: If there are fewer than the layouts speak of.
+    """
+
+    def __init__(self, layouts: Layouts, running: Sequence[EncoderBlock]) -> None:
+        self._all_frames, self._kept = layouts.all_frames, layouts.kept
+        self.layout = layouts.all_frames
+        self._drops: EncoderBlock | None = None
+        self._restores: EncoderBlock | None = None
+        self._skipping: Tensor | None = None
+        if layouts.kept is not None and layouts.only_kept:
+            self.layout = layouts.kept
+        elif layouts.kept is not None:
+            self._drops = counted_block(running, layouts.before_block, "before_block")
+            if layouts.restore_before_block is not None:
+                self._restores = counted_block(
+                    running, layouts.restore_before_block, "restore_before_block"
+                )
+
+    def enter(self, block: nn.Module, chunks: Tensor) -> Tensor:
+        """Lay out ``(B, K, S, D)`` as a block wants it, the next that runs; ``layout`` follows."""
+        if self._kept is not None and block is self._drops:
+            self.layout = self._kept
+            self._skipping = None if self._restores is None else chunks
+            return self._kept.from_chunks(chunks)
+        if self._kept is not None and block is self._restores and self._skipping is not None:
+            self.layout = self._all_frames
+            return self._kept.to_chunks(chunks, self._skipping)
+        return chunks
+
+
+def counted_block(running: Sequence[EncoderBlock], number: int, key: str) -> EncoderBlock:
     """Find a block by its number among those that a subnet runs and that count as layers.
 
     Args:
         running: The blocks that it runs, in order.
         number: From 1.
+        key: What is configured by this number, for the message.
 
     Raises:
         ConfigError: If there are fewer.
     """
     counted = [block for block in running if block.droppable]
     if number > len(counted):
-        raise ConfigError(
-            f"tokens.before_block: {number}, but the subnet runs {len(counted)} blocks"
-        )
+        raise ConfigError(f"tokens.{key}: {number}, but the subnet runs {len(counted)} blocks")
     return counted[number - 1]

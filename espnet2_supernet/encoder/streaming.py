@@ -51,7 +51,7 @@ class EncoderState:
         num_past: Frames already encoded, dropped ones included.
         dropping: What concerns dropped frames; None if all are kept.
         times: Frame numbers in the utterance of the frames returned last ``(B, n')``; None if all
-            are kept.
+            are returned.
     """
 
     context: Context
@@ -117,8 +117,9 @@ def _stream_chunks(
     chunk, right = state.context.chunk_size or 0, state.context.right_context
     ready = state.frames.size(1)
     num_chunks = -(-ready // chunk) if is_final else max(0, (ready - right) // chunk)
-    if state.dropping is not None:
-        state.times = torch.zeros_like(state.dropping.keep[:, :0], dtype=torch.int64)
+    dropping = state.dropping
+    if dropping is not None and dropping.keeper.restore_before_block is None:
+        state.times = torch.zeros_like(dropping.keep[:, :0], dtype=torch.int64)
     if num_chunks == 0:
         return state.frames[:, :0], state
     used = min(ready, num_chunks * chunk)
@@ -126,11 +127,13 @@ def _stream_chunks(
     lengths = torch.full((state.frames.size(0),), ready, device=state.frames.device)
     layout = ChunkLayout.for_context(state.context, lengths, num_chunks * chunk)
     layouts = Layouts(layout.after(state.num_past))
-    if state.dropping is not None:
-        kept = _kept_layout(state, visible.size(1), num_chunks, used)
-        state.times = kept.times()
-        layouts = replace(layouts, kept=kept, before_block=state.dropping.keeper.before_block)
-    if state.times is not None and not state.times.size(1) and layouts.before_block == 1:
+    if dropping is not None:
+        kept, keeper = _kept_layout(state, visible.size(1), num_chunks, used), dropping.keeper
+        layouts = Layouts(
+            layouts.all_frames, kept, keeper.before_block, keeper.restore_before_block
+        )
+        state.times = kept.times() if layouts.returns_kept else None
+    if state.times is not None and not state.times.size(1) and layouts.only_kept:
         out = visible[:, :0]  # no block has anything to see
     else:
         out, state.blocks = encoder.encode_chunks(visible, layouts, state.blocks)

@@ -176,9 +176,10 @@ def _encoder(description: Description, weights: Weights, num_threads: int) -> St
         return StreamingEncoder(subsampling, EncoderStep(*blocks, num_threads=num_threads), *around)
     options: Any = {"compacted": declared.positions == "compacted", "num_threads": num_threads}
     step: KeptChunkStep
-    if declared.before_block == 1:
+    if declared.before_block == 1 and declared.restore_before_block is None:
         step = KeptEncoderStep(*blocks, **options)
     else:
+        options["restore_before_block"] = declared.restore_before_block
         step = LaterKeptStep(*blocks, before_block=declared.before_block, **options)
     rule = make_rule(declared, _below(weights, DETECTOR))
     return DroppingEncoder(subsampling, step, *around, rule)

@@ -8,13 +8,14 @@ from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys, is_number
 
+_BLOCKS = ("before_block", "restore_before_block")
 # What each kind may be told besides its kind and its positions
 _KINDS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "salad": ("threshold", "keep_ratio", "merge", "before_block"),
-    "energy": ("threshold", "keep_ratio", "merge", "before_block"),
-    "random": ("keep_ratio", "seed", "merge", "before_block"),
-    "downsample": ("factor", "merge", "before_block"),
+    "salad": ("threshold", "keep_ratio", "merge", *_BLOCKS),
+    "energy": ("threshold", "keep_ratio", "merge", *_BLOCKS),
+    "random": ("keep_ratio", "seed", "merge", *_BLOCKS),
+    "downsample": ("factor", "merge", *_BLOCKS),
 }
 _SHARED = ("kind", "positions")
 _CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
@@ -40,6 +41,9 @@ class TokenSpec:
         seed: Of the draws (``random``).
         before_block: Frames are dropped before this one of the blocks that the subnet runs, from 1;
             those before it see all. The rule decides from the subsampled frames in any case.
+        restore_before_block: The dropped frames come back before this one, as they were when they
+            were dropped, and the subnet has as many outputs as without the rule; None, as in
+            the paper: never.
     """
 
     kind: str
@@ -50,6 +54,7 @@ class TokenSpec:
     factor: int = 2
     seed: int = 0
     before_block: int = 1
+    restore_before_block: int | None = None
 
     @property
     def sees_utterance(self) -> bool:
@@ -118,8 +123,17 @@ def _check_values(spec: TokenSpec, where: str) -> None:
     for name, value, least in (*whole, ("before_block", spec.before_block, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigError(f"{where}.{name}: a whole number from {least}, got {value!r}")
-    if spec.before_block > 1 and spec.merge != "none":
+    restored = spec.restore_before_block
+    if restored is not None and (
+        isinstance(restored, bool) or not isinstance(restored, int) or restored <= spec.before_block
+    ):
+        raise ConfigError(
+            f"{where}.restore_before_block: a whole number above before_block, "
+            f"{spec.before_block}; got {restored!r}"
+        )
+    if spec.merge != "none" and (spec.before_block > 1 or restored is not None):
+        key = "before_block" if restored is None else "restore_before_block"
         raise ConfigError(
             f"{where}: merge: {spec.merge} joins frames before the first block; "
-            "leave merge or before_block out"
+            f"leave merge or {key} out"
         )

@@ -62,6 +62,7 @@ SPECS = {
     "random": {"kind": "random", "keep_ratio": 0.5, "positions": "compacted"},
     "energy": {"kind": "energy", "threshold": 7.15},
     "later": {"kind": "salad", "before_block": 2},
+    "restored": {"kind": "downsample", "restore_before_block": 2},
 }
 
 
@@ -95,6 +96,33 @@ def test_the_loss_is_that_of_the_frames_kept():
     assert "cer_device" in stats
 
 
+def test_the_loss_is_that_of_all_frames_if_they_come_back():
+    model = make_model(SPECS["restored"], 1.0).eval()
+    data = batch()
+    with torch.no_grad():
+        _, stats, _ = model(**data)
+        feats, lengths = model.extract_features(data["speech"], data["speech_lengths"])
+        out, sizes, times = model.encode_with_times(feats, lengths, "device")
+        losses = torch.nn.functional.ctc_loss(
+            model.ctc.log_softmax(out).transpose(0, 1), data["text"].clamp(min=0), sizes,
+            data["text_lengths"], reduction="none",
+        )  # fmt: skip
+    assert times is None and sizes.tolist() == (lengths // 4).tolist()
+    torch.testing.assert_close(stats["loss_ctc_device"][0], losses.mean())
+    kept = -(-sizes // 2)
+    assert stats["keep_ratio_device"] == kept.sum() / sizes.sum()
+
+
+def test_training_keeps_no_more_for_ctc_if_frames_come_back():
+    spec = {"kind": "energy", "threshold": 1e6, "restore_before_block": 2}
+    model = make_model(spec, 1.0).train()
+    data = batch() | {"text": torch.tensor([[2, 2, 3, 3, 4, 4, 2, 3, 4]] * 3)}
+    data["text_lengths"] = torch.tensor([9, 1, 3])
+    _, stats, _ = model(**data)
+    assert float(stats["keep_ratio_device"]) == pytest.approx(3 / (12 + 7 + 9), abs=0.02)
+    assert float(stats["loss_ctc_device"]) > 0
+
+
 def test_training_keeps_what_ctc_needs():
     """Of 12 frames one or two would be left; 9 labels with 3 repeats need 12."""
     model = make_model({"kind": "energy", "threshold": 1e6}, 1.0).train()
@@ -126,9 +154,13 @@ def test_the_block_before_which_frames_are_dropped_must_run():
         make_model(later | {"before_block": 3})
     with pytest.raises(ConfigError, match="device.tokens.before_block: 2, but .* runs 1 blocks"):
         make_model(later, row={"depth": 1})
+    with pytest.raises(ConfigError, match="restore_before_block: 3, but .* runs 2 blocks"):
+        make_model(SPECS["restored"] | {"restore_before_block": 3})
     layers = {"pattern": {"structured": {"kinds": ["layers"]}}, "sparsity": 0.5}
     with pytest.raises(ConfigError, match="before_block: the subnet's mask prunes layers"):
         make_model(later, row={"mask": layers})
+    with pytest.raises(ConfigError, match="restore_before_block: the subnet's mask prunes layers"):
+        make_model(SPECS["restored"], row={"mask": layers})
 
 
 def test_before_block_one_is_the_rule_without_it():
@@ -138,8 +170,9 @@ def test_before_block_one_is_the_rule_without_it():
         assert plain(**batch())[0] == told(**batch())[0]
 
 
-def test_the_teacher_is_compared_at_the_frames_kept():
-    model = make_model(SPECS["downsample"], 1.0, distillation={"weight": 0.5}).train()
+@pytest.mark.parametrize("kind", ["downsample", "restored"])
+def test_the_teacher_is_compared_at_the_frames_that_have_outputs(kind):
+    model = make_model(SPECS[kind], 1.0, distillation={"weight": 0.5}).train()
     loss, stats, _ = model(**batch())
     assert loss.isfinite() and float(stats["loss_distill_device"]) > 0
 

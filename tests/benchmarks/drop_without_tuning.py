@@ -5,7 +5,8 @@
 
 WER of the CTC head, greedy, under full context. Rules: the detector's frames; as many by chance, of
 the loudest, and every second; the first frames of each run of the recogniser's own labels; and the
-detector's frames with fewer dropped in a row, as means, and dropped before a later block only.
+detector's frames with fewer dropped in a row, as means, dropped before a later block only, and
+restored before the last one.
 """
 
 from __future__ import annotations
@@ -61,11 +62,15 @@ def load_detector(path: Path, size: int) -> SaladDetector:
     return detector.eval()
 
 
-def encode(model: Any, frames: Tensor, keep: Tensor | None, block: int = 0) -> Tensor:
-    """Encoder output ``(T', D)`` of what is kept ``(T,)`` from a block on."""
+def encode(
+    model: Any, frames: Tensor, keep: Tensor | None, block: int = 1, back: int | None = None
+) -> Tensor:
+    """Encoder output ``(T', D)`` of the frames ``(T,)`` kept before one block, until another."""
     lengths, kept = torch.tensor([frames.size(1)]), None if keep is None else keep[None]
     with model.supernet.active_subnet(next(iter(model.supernet.subnets))):
-        out, _ = model.encoder.encode_frames(frames, lengths, FULL, kept, before_block=block + 1)
+        out, _ = model.encoder.encode_frames(
+            frames, lengths, FULL, kept, before_block=block, restore_before_block=back
+        )
     return out[0]
 
 
@@ -119,7 +124,13 @@ Rule = Callable[[Utterance], Tensor]
 
 
 def tell(
-    name: str, model: Any, data: list[Utterance], rule: Rule, block: int = 0, merge: bool = False
+    name: str,
+    model: Any,
+    data: list[Utterance],
+    rule: Rule,
+    block: int = 1,
+    back: int | None = None,
+    merge: bool = False,
 ) -> None:
     """Print share of frames and WER."""
     errors = words = kept = frames = 0
@@ -127,7 +138,7 @@ def tell(
         keep = rule(one).clone()
         keep[0] = True
         seen = merge_dropped(one.frames, keep[None])[0] if merge else one.frames
-        labels = torch.unique_consecutive(labels_of(model, encode(model, seen, keep, block)))
+        labels = torch.unique_consecutive(labels_of(model, encode(model, seen, keep, block, back)))
         tokens = [model.token_list[i] for i in labels.tolist() if i != model.blank_id]
         errors += editdistance.eval(one.words, tokens_to_text(tokens).split())
         words, kept, frames = words + len(one.words), kept + int(keep.sum()), frames + len(keep)
@@ -179,8 +190,12 @@ def main() -> None:
     for gap in (2, 3, 5):
         tell(f"detector, at most {gap} dropped in a row", model, data, limited(gap))
     tell("detector, merge: mean", model, data, detected, merge=True)
-    for block in range(1, len(model.encoder.blocks.running())):
-        tell(f"detector, dropped before block {block + 1}", model, data, detected, block)
+    last = len(model.encoder.blocks.running())
+    for block in range(2, last + 1):
+        tell(f"detector, dropped before block {block}", model, data, detected, block)
+    for block in range(1, last):
+        name = f"detector, dropped before {block}, restored before {last}"
+        tell(name, model, data, detected, block, last)
 
 
 if __name__ == "__main__":

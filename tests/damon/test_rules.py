@@ -149,6 +149,10 @@ def test_the_detector_brings_its_threshold():
             ({"kind": "downsample", "before_block": 2, "positions": "compacted"}, False),
             "frames before block 1; write positions: original",
         ),
+        (
+            ({"kind": "downsample", "restore_before_block": 2, "positions": "compacted"}, False),
+            "frames before block 1; write positions: original",
+        ),
         (({"kind": "energy", "threshold": 0.0}, True, {"channels": 8}), "no subnet has tokens"),
         (({"kind": "salad"}, True, {"channel": 8}), "did you mean 'channels'"),
         (({"kind": "salad"}, True, {"kernel_size": 0}), "kernel_size is a whole number from 1"),

@@ -24,8 +24,15 @@ ENCODERS = {
 class Told:
     """Keeps the frames that a list says, the last value for all that follow."""
 
-    def __init__(self, keep: torch.Tensor, compacted: bool, before_block: int = 1):
+    def __init__(
+        self,
+        keep: torch.Tensor,
+        compacted: bool,
+        before_block: int = 1,
+        restore_before_block: int | None = None,
+    ):
         self.keep, self.compacted, self.before_block = keep, compacted, before_block
+        self.restore_before_block = restore_before_block
 
     def init_state(self, batch_size):
         return 0

@@ -11,11 +11,14 @@ from espnet2_supernet.supernet.context import Context
 
 
 @torch.no_grad()
-def streamed(encoder, frames, keep, description, compacted=False, before_block=1):
-    """What ``SupernetEncoder.stream`` makes of the kept ones of subsampled frames."""
+def streamed(encoder, frames, keep, description, compacted=False, *blocks, **named):
+    """What ``SupernetEncoder.stream`` makes of subsampled frames, of which some are kept.
+
+    ``blocks``: that before which frames are dropped, and that before which they come back.
+    """
     sizes = (description[name] for name in ("chunk_size", "left_context", "right_context"))
     told = torch.from_numpy(keep)[None]
-    state = encoder.init_state(Context(*sizes), 1, Told(told, compacted, before_block))
+    state = encoder.init_state(Context(*sizes), 1, Told(told, compacted, *blocks, **named))
     state.frames = torch.from_numpy(frames)[None]
     state.dropping = dataclasses.replace(state.dropping, keep=told)
     return _stream_chunks(encoder, state, True)[0][0].numpy()

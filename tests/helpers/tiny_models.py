@@ -18,6 +18,7 @@ TOKEN_RULES = {
     "compacted": {"kind": "salad", "positions": "compacted"},
     "merged": {"kind": "salad", "merge": "mean"},
     "later": {"kind": "salad", "before_block": 2},
+    "restored": {"kind": "salad", "restore_before_block": 2},
     "downsample": {"kind": "downsample"},
     "random": {"kind": "random", "keep_ratio": 0.5},
     "energy": {"kind": "energy", "threshold": -0.5},

@@ -23,6 +23,7 @@ def table(tokens, context="full", **rest):
         {"kind": "random", "keep_ratio": 0.5, "seed": 3},
         {"kind": "downsample", "factor": 3, "merge": "mean"},
         {"kind": "salad", "before_block": 3},
+        {"kind": "downsample", "before_block": 2, "restore_before_block": 4},
     ],
 )
 def test_round_trip(spec):
@@ -57,7 +58,14 @@ def test_round_trip(spec):
         ({"kind": "salad", "before_block": True}, "before_block: a whole number from 1"),
         ({"kind": "salad", "before_blocks": 2}, "did you mean 'before_block'"),
         ({"kind": "none", "before_block": 2}, "unknown key 'before_block'"),
-        ({"kind": "salad", "before_block": 2, "merge": "mean"}, "joins frames before the first"),
+        ({"kind": "salad", "before_block": 2, "merge": "mean"}, "leave merge or before_block out"),
+        ({"kind": "salad", "restore_before_block": 1}, "above before_block, 1; got 1"),
+        ({"kind": "salad", "restore_before_block": 2.5}, "restore_before_block: a whole number"),
+        ({"kind": "salad", "before_block": 3, "restore_before_block": 3}, "above before_block, 3"),
+        (
+            {"kind": "energy", "threshold": 0, "restore_before_block": 2, "merge": "mean"},
+            "leave merge or restore_before_block out",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named(spec, message):

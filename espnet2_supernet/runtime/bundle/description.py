@@ -16,6 +16,7 @@ FORMAT = "espnet2_supernet.bundle"
 VERSION = 1
 PRECISIONS = ("fp32", "int8")
 LATER = ("key_size", "value_size")  # keys of ``encoder`` that the first bundles did not have
+LATER_OF_RULE = {"before_block": 1, "restore_before_block": None}  # the same of ``keep_rule``
 
 T = TypeVar("T")
 
@@ -146,8 +147,9 @@ class Description:
             cells = ("lstm", "gru") if found.predictor.kind == "rnn" else ("",)
             _check_choice(found.predictor.rnn_type, cells, f"{where}: predictor.rnn_type")
         rule, blocks = found.keep_rule, found.encoder.num_blocks
-        if rule is not None and rule.before_block > blocks:
-            raise CheckpointError(f"{where}: keep_rule.before_block: wanted one of {blocks} blocks")
+        for key in LATER_OF_RULE if rule is not None else ():
+            if (getattr(rule, key) or 1) > blocks:
+                raise CheckpointError(f"{where}: keep_rule.{key}: wanted one of {blocks} blocks")
         if not found.ctc and found.predictor is None:
             raise CheckpointError(f"{where}: neither a CTC head nor an RNN-T")
         return found
@@ -162,8 +164,9 @@ class Description:
         for block, key in ((content, "keep_rule"), *((content["encoder"], k) for k in LATER)):
             if block[key] is None:
                 del block[key]
-        if self.keep_rule is not None and self.keep_rule.before_block == 1:
-            del content["keep_rule"]["before_block"]
+        for key, plain in LATER_OF_RULE.items() if self.keep_rule is not None else ():
+            if content["keep_rule"][key] == plain:
+                del content["keep_rule"][key]
         return {"format": FORMAT, "version": VERSION, **content}
 
     def frame_ms(self, factor: int) -> float:

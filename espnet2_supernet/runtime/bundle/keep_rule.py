@@ -25,6 +25,7 @@ class KeepRule:
         factor: One frame of so many is kept (``downsample``).
         seed: Of the draws (``random``).
         before_block: Frames are dropped before this one of the blocks, from 1.
+        restore_before_block: They come back before this one; None: never.
 
     Raises:
         ValueError: If a value is impossible.
@@ -38,6 +39,7 @@ class KeepRule:
     factor: int = 2
     seed: int = 0
     before_block: int = 1
+    restore_before_block: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -47,8 +49,11 @@ class KeepRule:
         _check(self.factor >= 2, "factor", self.factor, "a whole number from 2")
         _check(self.seed >= 0, "seed", self.seed, "a whole number from 0")
         _check(self.before_block >= 1, "before_block", self.before_block, "a whole number from 1")
-        merges_later = self.merge != "none" and self.before_block > 1
-        _check(not merges_later, "merge", self.merge, "'none' with a before_block")
+        back = self.restore_before_block
+        wanted = f"a whole number above {self.before_block}"
+        _check(back is None or back > self.before_block, "restore_before_block", back, wanted)
+        merges_later = self.merge != "none" and (self.before_block > 1 or back is not None)
+        _check(not merges_later, "merge", self.merge, "'none' with other blocks than the first")
         if self.kind == "random":
             ratio = self.keep_ratio
             _check(ratio is not None and 0 < ratio <= 1, "keep_ratio", ratio, "a fraction")

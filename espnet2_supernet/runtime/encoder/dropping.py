@@ -1,4 +1,4 @@
-"""The encoder of a stream that drops frames: features in, kept frames and their times out."""
+"""The encoder of a stream that drops frames: features in, frames and their times out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ Array = np.ndarray
 
 
 class KeptChunkStep(StatefulStep, Protocol):
-    """What ``KeptEncoderStep`` and ``LaterKeptStep`` offer; ``past`` of a state are the frames."""
+    """What ``KeptEncoderStep`` and ``LaterKeptStep`` offer; ``past`` of a state are the frames.
+
+    Attributes:
+        restores: Whether there is an output for every frame, dropped ones included.
+    """
+
+    restores: bool
 
     def step_kept(self, frames: Array, keep: Array, state: Any) -> Array:
-        """Encode what is kept of a chunk; changes the state, returns ``(n', D)``."""
+        """Encode what is kept of a chunk; changes the state, returns its own ``(n', D)``."""
         ...
 
 
@@ -70,7 +76,7 @@ class DroppingEncoder(StreamingEncoder):
         return DroppingState(**vars(plain), rule=self._rule.init_state(), keep=keep)
 
     def stream(self, feats: Array, state: EncoderState, is_final: bool = False) -> Array:
-        """Encode what is kept of as many chunks as the features complete.
+        """Encode as many chunks as the features complete.
 
         Args:
             feats: The next features ``(n, F)``; n may be 0.
@@ -94,7 +100,8 @@ class DroppingEncoder(StreamingEncoder):
     def _step_chunk(self, visible: Array, state: EncoderState) -> Array:
         assert isinstance(state, DroppingState) and state.times is not None
         keep, past = state.keep[: len(visible)], state.memory.past
-        own = np.flatnonzero(keep[: self.chunk_size])
+        own = keep[: self.chunk_size]
+        numbers = np.arange(len(own)) if self._kept_step.restores else np.flatnonzero(own)
         state.keep = state.keep[self.chunk_size :].copy()
-        state.times += (past + own).tolist()
+        state.times += (past + numbers).tolist()
         return self._kept_step.step_kept(visible, keep, state.memory)

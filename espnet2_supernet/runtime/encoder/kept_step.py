@@ -45,7 +45,12 @@ class KeptEncoderStep(EncoderStep):
         weights: As of :class:`EncoderStep`.
         compacted: Positions count kept frames only; else they are those in the stream.
         **options: As of :class:`EncoderStep`.
+
+    Attributes:
+        restores: Whether there is an output for every frame: never.
     """
+
+    restores = False
 
     def __init__(
         self,
@@ -84,12 +89,24 @@ class KeptEncoderStep(EncoderStep):
         Raises:
             ValueError: If the frames do not fit or the stream is over.
         """
+        own = int(np.count_nonzero(keep[: self.description.chunk_size]))
+        # without any of its own, nobody reads the copies of the right context
+        return self.step_visible_kept(frames, keep if own else np.zeros_like(keep), state)[:own]
+
+    def step_visible_kept(self, frames: Array, keep: Array, state: KeptMemory) -> Array:
+        """Encode what is kept of a chunk and of the copies of its right context.
+
+        Arguments and errors as of :meth:`step_kept`.
+
+        Returns:
+            Frames (n'', D), the chunk's own kept ones first, a new array.
+        """
         self._check(frames, state)
         check_decisions(frames, keep)
         chunk, past, kept = self.description.chunk_size, state.past, np.flatnonzero(keep)
         used, own = min(len(frames), chunk), int(np.count_nonzero(keep[:chunk]))
         out = self._out[:0, : self.description.size].copy()
-        if own:
+        if len(kept):
             begin = past % self._shape.ring
             state.times[begin : begin + chunk] = NEVER
             state.times[begin : begin + own] = past + kept[:own]
@@ -115,7 +132,7 @@ class KeptEncoderStep(EncoderStep):
             offsets[:count] = places
         chunk = Chunk(state.past, count, own, count, first, offsets, state.times)
         shape = self._shape._replace(panels=panels)
-        return self._encode(frames, chunk, state, shape, self._rooms[panels])[:own]
+        return self._encode(frames, chunk, state, shape, self._rooms[panels])[:count]
 
 
 def check_decisions(frames: Array, keep: Array) -> None:

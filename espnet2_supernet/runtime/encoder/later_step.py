@@ -1,7 +1,8 @@
-"""The chunk step of a stream that drops frames before a later block.
+"""The chunk step of a stream whose blocks do not all see the same frames.
 
-Equal to ``SupernetEncoder.stream`` with a ``FrameKeeper`` whose ``before_block`` is above 1: the
-blocks below see all frames, those from it on the kept ones, right context included.
+Equal to ``SupernetEncoder.stream`` with a ``FrameKeeper`` whose ``before_block`` is above 1 or that
+has a ``restore_before_block``: some blocks see all frames, then some the kept ones, right context
+included, and then some all frames again.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class LaterMemory:
     """What a stream remembers; its size never changes.
 
     Attributes:
-        below: Of the blocks that see all frames.
+        below: Of the blocks that see all frames before any is dropped, if there are such.
         kept: Of those that see the kept ones.
+        above: Of those that see all frames again, if there are such.
     """
 
-    below: EncoderMemory
+    below: EncoderMemory | None
     kept: KeptMemory
+    above: EncoderMemory | None
 
     @property
     def past(self) -> int:
@@ -43,14 +46,19 @@ class LaterMemory:
 
 
 class LaterKeptStep:
-    """Blocks over all frames, then blocks and the final norm over the kept ones.
+    """Blocks over all frames, blocks over the kept ones, blocks over all again; the final norm.
 
     Args:
         description: Keys of ``EncoderDescription``.
         weights: As of :class:`EncoderStep`.
-        before_block: The first block that sees kept frames only, from 1; here at least 2.
+        before_block: The first block that sees kept frames only, from 1.
+        restore_before_block: The next one that sees all; None if none does, and then
+            ``before_block`` is at least 2.
         compacted: As of :class:`KeptEncoderStep`.
         **options: As of :class:`EncoderStep`.
+
+    Attributes:
+        restores: Whether there is an output for every frame.
 
     Raises:
         ValueError: If there is no such block, or see :class:`EncoderStep`.
@@ -62,36 +70,70 @@ class LaterKeptStep:
         weights: Mapping[str, Array | BlockMatrix],
         *,
         before_block: int,
+        restore_before_block: int | None = None,
         compacted: bool = False,
         **options: Any,
     ) -> None:
         d = self.description = EncoderDescription.from_dict(description)
-        if not 2 <= before_block <= d.num_blocks:
-            raise ValueError(f"before_block: wanted 2 to {d.num_blocks}, got {before_block}")
+        self.restores = restore_before_block is not None
         first = before_block - 1
-        below, kept = (asdict(d.part(*ends)) for ends in ((0, first), (first, d.num_blocks)))
-        self._below = EncoderStep(below, weights, final_norm=False, **options)
+        last = d.num_blocks if restore_before_block is None else restore_before_block - 1
+        _check_blocks(first, last, d.num_blocks, self.restores)
+        self._below = self._above = None
+        if first:
+            part = asdict(d.part(0, first))
+            self._below = EncoderStep(part, weights, final_norm=False, **options)
+        part, options["final_norm"] = asdict(d.part(first, last)), not self.restores
         self._kept = KeptEncoderStep(
-            kept, _from_block(weights, first), compacted=compacted, **options
+            part, _from_block(weights, first), compacted=compacted, **options
         )
+        if self.restores:
+            part, options["final_norm"] = asdict(d.part(last, d.num_blocks)), True
+            self._above = EncoderStep(part, _from_block(weights, last), **options)
 
     @property
     def span(self) -> int:
         """Frames S = C + R that a full step takes."""
-        return self._below.span
+        return self._kept.span
 
     def init_state(self) -> LaterMemory:
         """State of a stream before its first frame."""
-        return LaterMemory(self._below.init_state(), self._kept.init_state())
+        below, above = (
+            None if step is None else step.init_state() for step in (self._below, self._above)
+        )
+        return LaterMemory(below, self._kept.init_state(), above)
 
     def step_kept(self, frames: Array, keep: Array, state: LaterMemory) -> Array:
-        """Encode a chunk, of which the later blocks see what is kept.
+        """Encode a chunk, of which some blocks see what is kept.
 
-        Arguments, result and errors as of :meth:`KeptEncoderStep.step_kept`.
+        Arguments and errors as of :meth:`KeptEncoderStep.step_kept`.
+
+        Returns:
+            Frames (n', D), the chunk's own that the last block saw, a new array.
         """
         check_decisions(frames, keep)  # before anything remembers the frames
-        below = self._below.step_visible(frames, state.below)[: len(frames)]
-        return self._kept.step_kept(below, keep, state.kept)
+        if self._below is not None and state.below is not None:
+            frames = self._below.step_visible(frames, state.below)[: len(frames)]
+        if self._above is None or state.above is None:
+            return self._kept.step_kept(frames, keep, state.kept)
+        frames = np.array(frames, np.float32)
+        frames[keep] = self._kept.step_visible_kept(frames, keep, state.kept)
+        used = min(len(frames), self.description.chunk_size)
+        return self._above.step(frames, len(frames), state.above)[:used]
+
+
+def _check_blocks(first: int, last: int, num_blocks: int, restores: bool) -> None:
+    """Check that blocks ``first`` to ``last - 1``, from 0, may be those that see kept frames.
+
+    Raises:
+        ValueError: If there are no such blocks.
+    """
+    least = 0 if restores else 1
+    if not least <= first < num_blocks:
+        raise ValueError(f"before_block: wanted {least + 1} to {num_blocks}, got {first + 1}")
+    if restores and not first < last < num_blocks:
+        wanted = f"{first + 2} to {num_blocks}"
+        raise ValueError(f"restore_before_block: wanted {wanted}, got {last + 1}")
 
 
 def _from_block(

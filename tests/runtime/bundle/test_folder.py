@@ -137,6 +137,10 @@ def test_an_untrained_subnet(written):
             lambda c: c.update(keep_rule={"kind": "downsample", "before_block": 9}),
             "keep_rule.before_block: wanted one of 2 blocks",
         ),
+        (
+            lambda c: c.update(keep_rule={"kind": "downsample", "restore_before_block": 3}),
+            "keep_rule.restore_before_block: wanted one of 2 blocks",
+        ),
     ],
 )
 def test_a_wrong_description_is_named(written, change, message):

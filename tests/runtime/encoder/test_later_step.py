@@ -1,4 +1,4 @@
-"""The chunk step that drops frames before a later block against the pass of the encoder."""
+"""Chunk steps of which some blocks see kept frames only, against the pass of the encoder."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,9 @@ def test_chunk_steps_equal_the_stream(
 ):
     encoder, description = build(kind, size, heads, units, chunk, left, right, kernel, blocks=3)
     x = np.random.default_rng(1).standard_normal((frames, size)).astype(np.float32)
-    for before_block in (2, 3):
-        options = {"before_block": before_block, "compacted": compacted}
+    for before_block, restored in ((2, None), (3, None), (1, 2), (1, 3), (2, 3)):
+        options = {"before_block": before_block, "restore_before_block": restored}
+        options["compacted"] = compacted
         step = LaterKeptStep(description, arrays(encoder), **options)
         for keep in (*decisions(frames), np.zeros(frames, bool)):
             wanted = streamed(encoder, x, keep, description, **options)
@@ -46,9 +47,10 @@ def test_blocks_may_differ_in_size(kind, sizes):
     encoder, description = unlike(kind, sizes)
     x, keep = np.random.default_rng(1).standard_normal((45, 20)), decisions(45)[0]
     x = x.astype(np.float32)
-    wanted = streamed(encoder, x, keep, description, False, 2)
-    step = LaterKeptStep(description, arrays(encoder), before_block=2)
-    np.testing.assert_allclose(stepped(step, x, keep), wanted, atol=1e-4)
+    for where in ({"before_block": 2}, {"before_block": 1, "restore_before_block": 2}):
+        wanted = streamed(encoder, x, keep, description, False, **where)
+        step = LaterKeptStep(description, arrays(encoder), **where)
+        np.testing.assert_allclose(stepped(step, x, keep), wanted, atol=1e-4)
 
 
 def test_int8_and_threads():
@@ -64,11 +66,29 @@ def test_int8_and_threads():
     assert np.linalg.norm(found - wanted) < 0.03 * np.linalg.norm(wanted)
 
 
+def test_a_chunk_that_keeps_none_of_its_own_still_sees_its_right_context():
+    """The copies of what follows are then the only frames of the blocks between."""
+    encoder, description = build("conformer", 20, 1, 24, 4, 8, 3, 7, blocks=3)
+    x = np.random.default_rng(1).standard_normal((12, 20)).astype(np.float32)
+    keep = np.isin(np.arange(12), [0, 9])
+    where = {"before_block": 1, "restore_before_block": 2}
+    wanted = streamed(encoder, x, keep, description, False, **where)
+    step = LaterKeptStep(description, arrays(encoder), **where)
+    np.testing.assert_allclose(stepped(step, x, keep), wanted, atol=1e-4)
+    nothing = streamed(encoder, x, keep & (np.arange(12) < 9), description, False, **where)
+    assert np.abs(wanted[4:8] - nothing[4:8]).max() > 1e-3
+
+
 def test_what_a_step_cannot_take_is_refused():
     encoder, description = build("transformer", 32, 2, 64, 8, 16, 2)
-    for block in (1, description["num_blocks"] + 1):
+    last = description["num_blocks"]
+    for block in (1, last + 1):
         with pytest.raises(ValueError, match="before_block: wanted 2 to"):
             LaterKeptStep(description, arrays(encoder), before_block=block)
+    for where in ((1, 1), (1, last + 1), (2, 2)):
+        options = dict(zip(("before_block", "restore_before_block"), where, strict=True))
+        with pytest.raises(ValueError, match=f"restore_before_block: wanted {where[0] + 1} to"):
+            LaterKeptStep(description, arrays(encoder), **options)
     step = LaterKeptStep(description, arrays(encoder), before_block=2)
     state, x = step.init_state(), np.zeros((10, 32), np.float32)
     for count in (0, 9):

@@ -98,6 +98,14 @@ def test_a_detector_that_does_not_fit_is_named():
         ({"kind": "random", "keep_ratio": 0.5, "seed": -1}, "seed"),
         ({"kind": "downsample", "before_block": 0}, "before_block: wanted a whole number from 1"),
         ({"kind": "downsample", "before_block": 2, "merge": "mean"}, "merge: wanted 'none' with"),
+        (
+            {"kind": "downsample", "before_block": 2, "restore_before_block": 2},
+            "restore_before_block: wanted a whole number above 2",
+        ),
+        (
+            {"kind": "downsample", "restore_before_block": 2, "merge": "mean"},
+            "merge: wanted 'none' with",
+        ),
     ],
 )
 def test_impossible_rules_are_refused(values, message):
