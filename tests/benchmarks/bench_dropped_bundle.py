@@ -45,6 +45,7 @@ def random_model(args, chunk, precision):
     context = {"chunk_size": chunk, "left_context": args.left_context}
     mask = {"pattern": {"block": list(BLOCKS[precision])}, "sparsity": args.sparsity}
     rule = {"kind": args.rule} | ({"keep_ratio": args.keep} if args.rule == "random" else {})
+    rule |= {name: getattr(args, name) for name in ("before_block", "restore_before_block")}
     subnets = {
         "all": {"context": context, "mask": mask},
         "dropping": {"context": context, "mask": "all", "tokens": rule},
@@ -114,6 +115,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rule", default="random", choices=("random", "downsample", "salad"))
     parser.add_argument("--keep", type=float, default=0.5, help="of the frames; not of downsample")
+    parser.add_argument("--before_block", type=int, default=1)
+    parser.add_argument("--restore_before_block", type=int, help="never, if not given")
     parser.add_argument("--size", type=int, default=144)
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--sparsity", type=float, default=0.7)
@@ -129,7 +132,7 @@ def main():
     count = int(16000 * args.seconds)
     loud = np.repeat(rng.uniform(0.0, 0.3, (args.utterances, count // 800)), 800, axis=1)
     waves = (loud * rng.standard_normal(loud.shape)).astype(np.float32)
-    print("chunk  precision  kept   ms/chunk all  dropping  ratio   encoder all  dropping  ratio")
+    print("chunk  precision  outs   ms/chunk all  dropping  ratio   encoder all  dropping  ratio")
     for chunk in args.chunk_sizes:
         for precision in args.precisions:
             model = random_model(args, chunk, precision)

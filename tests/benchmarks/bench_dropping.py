@@ -1,6 +1,7 @@
 """What dropped frames save: CPU time of one encoder with and without, whole and in a stream.
 
     python tests/benchmarks/bench_dropping.py --seconds 10 --keep_ratio 0.6
+    python tests/benchmarks/bench_dropping.py --before_block 3 --restore_before_block 6
 
 The encoder of egs/an4 on one thread, or a wider one; frames are dropped by chance, so that no
 training is needed, and the detector is timed by itself. CPU time and not wall clock: other jobs do
@@ -45,6 +46,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--keep_ratio", type=float, default=0.6)
+    parser.add_argument("--before_block", type=int, default=1, help="of 6")
+    parser.add_argument("--restore_before_block", type=int, help="of 6; never, if not given")
     parser.add_argument("--size", type=int, default=144, help="model dimension, a multiple of 8")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
@@ -53,7 +56,8 @@ def main() -> None:
     encoder = SupernetConformerEncoder(80, args.size, 4, 4 * args.size, 6, cnn_module_kernel=15)
     encoder.eval()
     feats = torch.randn(1, int(100 * args.seconds), 80)
-    keeper = Random(TokenSpec("random", keep_ratio=args.keep_ratio))
+    blocks = {name: getattr(args, name) for name in ("before_block", "restore_before_block")}
+    keeper = Random(TokenSpec("random", keep_ratio=args.keep_ratio, **blocks))
     with torch.no_grad():
         frames, lengths = encoder.subsampled(feats, torch.tensor([feats.size(1)]))
         keep = keeper.choose(frames, feats, lengths)
@@ -62,9 +66,13 @@ def main() -> None:
             "features to frames": lambda: encoder.subsampled(feats, lengths * 4),
             "detector": lambda: detector(frames),
             "full context, all frames": lambda: encoder.encode_frames(frames, lengths),
-            "full context, dropping": lambda: encoder.encode_frames(frames, lengths, None, keep),
+            "full context, dropping": lambda: encoder.encode_frames(
+                frames, lengths, None, keep, **blocks
+            ),
             "masked chunks, all frames": lambda: encoder.encode_frames(frames, lengths, CHUNKS),
-            "masked chunks, dropping": lambda: encoder.encode_frames(frames, lengths, CHUNKS, keep),
+            "masked chunks, dropping": lambda: encoder.encode_frames(
+                frames, lengths, CHUNKS, keep, **blocks
+            ),
             "stream with frames, all": lambda: stream(encoder, feats, None),
             "stream with frames, dropping": lambda: stream(encoder, feats, keeper),
         }
