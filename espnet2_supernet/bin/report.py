@@ -20,7 +20,7 @@ from espnet2_supernet.report.comparison import ComparedRow, compared_rows
 from espnet2_supernet.report.files import write_atomic
 from espnet2_supernet.report.pairs import compare
 from espnet2_supernet.report.pareto_plot import AXES, plot_pareto
-from espnet2_supernet.report.plots import plot_wer, plot_wer_against_nonzero
+from espnet2_supernet.report.plots import plot_rates, plot_rates_against_nonzero
 from espnet2_supernet.report.reference import Reference, choose_pairs, find_reference
 from espnet2_supernet.report.results import Decode, collect
 from espnet2_supernet.report.significance import Bootstrap
@@ -37,6 +37,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--print_config", action=PrintConfig)
     parser.add_argument(
         "--expdir", type=Path, nargs="+", required=True, help="experiments, one table for all"
+    )
+    parser.add_argument(
+        "--metric", choices=("wer", "cer"), default="wer", help="error rate of tables and tests"
     )
     parser.add_argument("--out", type=Path, help="RESULTS.md; default: in the first experiment")
     parser.add_argument(
@@ -96,14 +99,15 @@ def draw_plots(
     images = out.parent / "images"
     if out.stem != "RESULTS":  # pages of one folder have their own plots
         images /= out.stem
-    found = {"WER with 95 % intervals": images / "wer_by_subnet.png"}
-    plot_wer(decodes, found["WER with 95 % intervals"])
-    if plot_wer_against_nonzero(decodes, images / "wer_vs_nonzero.png"):
-        found["WER against non-zero parameters"] = images / "wer_vs_nonzero.png"
+    kind, metric = decodes[0].token_type, decodes[0].metric
+    found = {f"{metric} with 95 % intervals": images / f"{kind}_by_subnet.png"}
+    plot_rates(decodes, images / f"{kind}_by_subnet.png")
+    if plot_rates_against_nonzero(decodes, images / f"{kind}_vs_nonzero.png"):
+        found[f"{metric} against non-zero parameters"] = images / f"{kind}_vs_nonzero.png"
     for name, axis in ((name, axis) for name in set_names(decodes) for axis in AXES):
         path = images / f"pareto_{axis}_{name}.png"
         if compared and plot_pareto(compared, name, axis, path):
-            found[f"{name}: WER against {AXES[axis]}"] = path
+            found[f"{name}: {metric} against {AXES[axis]}"] = path
     found |= _speed_plots(speed, images)
     for expdir in dict.fromkeys(decode.expdir for decode in decodes):
         for path in sorted(expdir.glob("images/layer_sparsity_*.png")):
@@ -141,7 +145,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     out = args.out or args.expdir[0] / "RESULTS.md"
     method = Bootstrap(args.bootstrap_unit, args.bootstrap_resamples, args.seed)
     joint = read_latency(args.latency) if args.latency else None
-    decodes = collect(args.expdir, joint)
+    decodes = collect(args.expdir, joint, args.metric)
     first = args.reference or str(decodes[0].expdir)
     reference = find_reference(first, decodes, "--reference")
     chosen = chosen_pairs(args, decodes, reference)

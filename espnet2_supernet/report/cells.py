@@ -6,7 +6,7 @@ from espnet2_supernet.report.latency import DASH
 from espnet2_supernet.report.scoring import Score
 
 
-def wer_text(score: Score | None) -> str:
+def rate_text(score: Score | None) -> str:
     """Print a rate with its interval.
 
     Args:

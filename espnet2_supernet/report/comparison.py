@@ -91,7 +91,7 @@ def deployed_size(decode: Decode) -> tuple[int | None, int | None]:
 
 
 def is_on_front(decode: Decode, decodes: Sequence[Decode], test_set: str) -> bool:
-    """Tell whether no row of no larger algorithmic latency dominates it in WER and factor.
+    """Tell whether no row of no larger algorithmic latency dominates it in error rate and factor.
 
     A row dominates another that is better in neither and worse in one.
 
@@ -111,7 +111,7 @@ def is_on_front(decode: Decode, decodes: Sequence[Decode], test_set: str) -> boo
 
 
 def _point(decode: Decode, test_set: str) -> tuple[float, float, float] | None:
-    score, factor = decode.wer(test_set), decode.measured.real_time_factor
+    score, factor = decode.score(test_set), decode.measured.real_time_factor
     if score is None or factor is None:
         return None
     latency = math.inf if decode.latency_ms is None else decode.latency_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from espnet2_supernet.report.cells import number_text, wer_text
+from espnet2_supernet.report.cells import number_text, rate_text
 from espnet2_supernet.report.comparison import ComparedRow
 from espnet2_supernet.report.latency import DASH, latency_text
 from espnet2_supernet.report.markdown import markdown_table
@@ -37,6 +37,7 @@ def comparison_section(rows: Sequence[ComparedRow], sets: Sequence[str]) -> list
     Returns:
         Lines of Markdown.
     """
+    metric = rows[0].decode.metric
     runs = {row.decode.measured.run for row in rows if row.factor is not None}
     several = (
         f"- Real-time factors come from {len(runs)} runs, of which only their own rows can be "
@@ -54,8 +55,8 @@ def comparison_section(rows: Sequence[ComparedRow], sets: Sequence[str]) -> list
         + ".",
         "- Real-time factor: CPU time on one thread, front-end and search included.",
         *([several] if len(runs) > 1 else []),
-        "- Pareto-optimal: no other row of no larger algorithmic latency is better in WER or "
-        "real-time factor (PyTorch) and worse in neither; WERs without their intervals.",
+        f"- Pareto-optimal: no other row of no larger algorithmic latency is better in {metric} or "
+        f"real-time factor (PyTorch) and worse in neither; {metric}s without their intervals.",
         "",
     ]
 
@@ -70,7 +71,7 @@ def comparison_table(rows: Sequence[ComparedRow], sets: Sequence[str]) -> list[s
     Returns:
         Lines of Markdown.
     """
-    head = ["row", *(f"WER {name} (%)" for name in sets), *_COLUMNS]
+    head = ["row", *(f"{rows[0].decode.metric} {name} (%)" for name in sets), *_COLUMNS]
     cells = [_cells(row, sets) for row in rows]
     used = [i for i in range(len(head)) if any(line[i] for line in cells)]
     return markdown_table([head[i] for i in used], [[line[i] for i in used] for line in cells])
@@ -82,7 +83,7 @@ def _cells(row: ComparedRow, sets: Sequence[str]) -> list[str]:
     share, kept = row.parameter_share, measured.keep_ratio
     cells = [
         decode.label,
-        *(wer_text(decode.wer(name)) for name in sets),
+        *(rate_text(decode.score(name)) for name in sets),
         latency_text(decode.latency_ms),
         number_text(row.parameters, ","),
         number_text(share, ".2f"),

@@ -9,23 +9,14 @@ from espnet2_supernet.report.markdown import markdown_table
 from espnet2_supernet.report.pairs import Pair
 from espnet2_supernet.report.significance import Bootstrap, holm
 
-_COLUMNS = [
-    "test set",
-    "A",
-    "B",
-    "WER A - B (points)",
-    "95 % interval",
-    "p (two-sided)",
-    "p (Holm)",
-]
 
-
-def pair_table(pairs: Sequence[Pair], method: Bootstrap) -> list[str]:
+def pair_table(pairs: Sequence[Pair], method: Bootstrap, metric: str = "WER") -> list[str]:
     """Render the paired tests, each p value also corrected for the number of them all.
 
     Args:
         pairs: The tests.
         method: How they resampled.
+        metric: What was compared.
 
     Returns:
         Lines of Markdown.
@@ -45,8 +36,10 @@ def pair_table(pairs: Sequence[Pair], method: Bootstrap) -> list[str]:
         between = f"[{test.interval.low:+.2f}, {test.interval.high:+.2f}]"
         values = [f"{bound}{value:.4f}" for value in (test.p_value, next(corrected))]
         rows.append([*cells, f"{test.difference:+.2f}", between, *values])
+    difference = f"{metric} A - B (points)"
+    head = ["test set", "A", "B", difference, "95 % interval", "p (two-sided)", "p (Holm)"]
     return [
-        *markdown_table(_COLUMNS, rows),
+        *markdown_table(head, rows),
         "",
         f"Paired bootstrap (Bisani and Ney 2004), {method.resamples} resamples, seed "
         f"{method.seed}; p (Holm): corrected for all {len(tests)} tests of this table (Holm 1979).",

@@ -52,7 +52,7 @@ def compare(
     pairs = []
     for name in sets:
         for first, second in combinations(decodes, 2) if chosen is None else chosen:
-            score_a, score_b = first.wer(name), second.wer(name)
+            score_a, score_b = first.score(name), second.score(name)
             if score_a is None or score_b is None:
                 continue
             where = f"{name}: {first.label} and {second.label}"

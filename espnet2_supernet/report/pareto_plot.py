@@ -1,4 +1,4 @@
-"""Plots of the comparison: WER against real-time factor and against parameters, with the front."""
+"""Plots of the comparison: error rate against speed and against parameters, with the front."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Point = tuple[float, float]
 
 
 def plot_pareto(rows: Sequence[ComparedRow], test_set: str, axis: str, path: Path) -> bool:
-    """Plot WER against a price: full context above, streaming below, each with its front.
+    """Plot error rate against a price: full context above, streaming below, each with its front.
 
     Args:
         rows: The rows; those without either number are left out.
-        test_set: Where the WER is from.
+        test_set: Where the rate is from.
         axis: One of :data:`AXES`.
         path: PNG to write; its folder is made.
 
@@ -54,7 +54,7 @@ def plot_pareto(rows: Sequence[ComparedRow], test_set: str, axis: str, path: Pat
         _draw_operating_points(axes, found, test_set, axis)
         axes.set_title(title)
         axes.set_xlabel(AXES[axis])
-        axes.set_ylabel(f"WER {test_set} (%), 95 % interval")
+        axes.set_ylabel(f"{rows[0].decode.metric} {test_set} (%), 95 % interval")
         axes.margins(0.1)
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
@@ -68,7 +68,7 @@ def front(points: Sequence[Point]) -> list[Point]:
     """Return the points that no other one beats in both numbers, from left to right.
 
     Args:
-        points: (price, WER).
+        points: (price, error rate).
 
     Example:
         >>> front([(1.0, 9.0), (2.0, 7.0), (3.0, 8.0)])
@@ -91,8 +91,8 @@ def _point(row: ComparedRow, test_set: str, axis: str) -> Point | None:
 
 
 def _place(decode: Decode, test_set: str, axis: str) -> Point | None:
-    """Return price and WER of a decode, if both are known."""
-    score = decode.wer(test_set)
+    """Return price and error rate of a decode, if both are known."""
+    score = decode.score(test_set)
     price = decode.measured.real_time_factor
     if axis == "parameters":
         parameters = deployed_size(decode)[0]
@@ -103,7 +103,7 @@ def _place(decode: Decode, test_set: str, axis: str) -> Point | None:
 def _draw_row(
     axes: Axes, row: ComparedRow, test_set: str, axis: str, colour: str, marker: str
 ) -> None:
-    point, score = _point(row, test_set, axis), row.decode.wer(test_set)
+    point, score = _point(row, test_set, axis), row.decode.score(test_set)
     assert point is not None and score is not None
     low, high = (score.interval.low, score.interval.high) if score.interval else (point[1],) * 2
     # A percentile interval need not contain the estimate; a bar cannot have negative length.
@@ -125,7 +125,7 @@ def _draw_operating_points(
     """Mark where the paper's two points lie, seen from the reference of these rows."""
     references = [row.reference for row in rows if row.reference is not None]
     origin = _place(references[0], test_set, axis) if references else None
-    if origin is None:
+    if origin is None or rows[0].decode.metric != "WER":
         return
     for marker, (speed, share, wer) in zip("12", OPERATING_POINTS, strict=True):
         price = origin[0] / speed if axis == "factor" else origin[0] * share

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 
 
-def plot_wer(decodes: Sequence[Decode], path: Path) -> None:
-    """Plot the WER of every row with its 95 % interval, one colour per test set.
+def plot_rates(decodes: Sequence[Decode], path: Path) -> None:
+    """Plot the error rate of every row with its 95 % interval, one colour per test set.
 
     Args:
         decodes: The rows.
@@ -32,19 +32,19 @@ def plot_wer(decodes: Sequence[Decode], path: Path) -> None:
     axes = figure.add_subplot()
     for index, name in enumerate(sets):
         offset = 0.6 * ((index + 0.5) / len(sets) - 0.5)
-        places = [row + offset for row, decode in enumerate(decodes) if decode.wer(name)]
-        _draw_wer(axes, decodes, name, places, index, horizontal=True)
+        places = [row + offset for row, decode in enumerate(decodes) if decode.score(name)]
+        _draw_rates(axes, decodes, name, places, index, horizontal=True)
     axes.set_yticks(range(len(decodes)), [decode.label for decode in decodes])
     axes.set_ylim(len(decodes) - 0.5, -0.5)  # first row on top, as in the table
-    axes.set_xlabel("WER (%), 95 % interval")
+    axes.set_xlabel(f"{decodes[0].metric} (%), 95 % interval")
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
     legend_below(figure, axes)
     save_figure(figure, path)
 
 
-def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
-    """Plot WER against non-zero parameters.
+def plot_rates_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
+    """Plot error rates against non-zero parameters.
 
     Args:
         decodes: The rows; those without a known size are left out.
@@ -57,7 +57,7 @@ def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
         DataError: If the file cannot be written.
     """
     sized = [decode for decode in decodes if decode.size is not None]
-    if not any(decode.wer(name) for decode in sized for name in decode.sets):
+    if not any(decode.score(name) for decode in sized for name in decode.sets):
         return False
     figure = new_figure(7.0, 4.5)
     axes = figure.add_subplot()
@@ -67,12 +67,12 @@ def plot_wer_against_nonzero(decodes: Sequence[Decode], path: Path) -> bool:
     step = 0.015 * ((max(counts) - min(counts)) or max(counts))
     for index, name in enumerate(sets):
         shift = step * (index - (len(sets) - 1) / 2)
-        places = [d.size.nonzero / 1e6 + shift for d in sized if d.size and d.wer(name)]
-        _draw_wer(axes, sized, name, places, index, horizontal=False)
+        places = [d.size.nonzero / 1e6 + shift for d in sized if d.size and d.score(name)]
+        _draw_rates(axes, sized, name, places, index, horizontal=False)
         if index == len(sets) - 1:
             _label_points(axes, sized, name, places)
     axes.set_xlabel("non-zero parameters (millions)")
-    axes.set_ylabel("WER (%), 95 % interval")
+    axes.set_ylabel(f"{decodes[0].metric} (%), 95 % interval")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.25)
     axes.grid(alpha=0.3)
@@ -105,7 +105,7 @@ def plot_layer_sparsity(report: Mapping[str, float], path: Path) -> None:
     save_figure(figure, Path(path))
 
 
-def _draw_wer(
+def _draw_rates(
     axes: Axes,
     decodes: Sequence[Decode],
     name: str,
@@ -113,7 +113,7 @@ def _draw_wer(
     index: int,
     horizontal: bool,
 ) -> None:
-    scores = [score for score in (decode.wer(name) for decode in decodes) if score]
+    scores = [score for score in (decode.score(name) for decode in decodes) if score]
     rates = [score.total.error_rate for score in scores]
     spans = [(s.interval.low, s.interval.high) if s.interval else (r, r)
              for s, r in zip(scores, rates, strict=True)]  # fmt: skip
@@ -135,7 +135,7 @@ def _draw_wer(
 def _label_points(
     axes: Axes, decodes: Sequence[Decode], name: str, places: Sequence[float]
 ) -> None:
-    scored = [(decode.label, decode.wer(name)) for decode in decodes]
+    scored = [(decode.label, decode.score(name)) for decode in decodes]
     points = [(label, score.total.error_rate) for label, score in scored if score]
     for place, (label, rate) in zip(places, points, strict=True):
         axes.annotate(label, (place, rate), (6, 4), textcoords="offset points", fontsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class Decode:
         latency_ms: Algorithmic latency in ms; infinite for full context, None if unknown.
         measured: Measured latency.
         command: Command that decoded, if recorded.
+        token_type: Which scores count, ``wer`` or ``cer``.
     """
 
     expdir: Path
@@ -89,23 +90,32 @@ class Decode:
     latency_ms: float | None
     measured: MeasuredLatency
     command: str
+    token_type: str = "wer"
 
-    def wer(self, test_set: str) -> Score | None:
-        """Return the WER score of a test set, if it was scored.
+    @property
+    def metric(self) -> str:
+        """What tables and plots call the rate: ``WER`` or ``CER``."""
+        return self.token_type.upper()
+
+    def score(self, test_set: str) -> Score | None:
+        """Return the score of a test set, if it was scored.
 
         Args:
             test_set: Name of the set.
         """
-        scored = self.sets.get(test_set, {}).get("wer")
+        scored = self.sets.get(test_set, {}).get(self.token_type)
         return scored.score if scored else None
 
 
-def collect(expdirs: Sequence[Path], joint: SpeedReport | None = None) -> list[Decode]:
+def collect(
+    expdirs: Sequence[Path], joint: SpeedReport | None = None, token_type: str = "wer"
+) -> list[Decode]:
     """Collect the scored decodes of experiments.
 
     Args:
         expdirs: Experiment folders with ``decode_*/<set>/score_*/summary.json``.
         joint: Speed measured of several of them together.
+        token_type: Which scores count, ``wer`` or ``cer``.
 
     Returns:
         One entry per ``decode_*`` folder; within an experiment in the order of its subnets,
@@ -121,6 +131,7 @@ def collect(expdirs: Sequence[Path], joint: SpeedReport | None = None) -> list[D
         sizes, speed = read_sizes(expdir / "subnets.json"), read_speed(expdir, joint)
         folders = sorted(path for path in expdir.glob("decode_*") if path.is_dir())
         found = [_read_decode(folder, sizes, speed, len(expdirs) > 1) for folder in folders]
+        found = [replace(decode, token_type=token_type) for decode in found]
         decodes += sorted(
             (decode for decode in found if decode.sets), key=lambda item: _order(item, list(sizes))
         )

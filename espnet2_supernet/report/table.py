@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from espnet2_supernet.report.cells import wer_text
+from espnet2_supernet.report.cells import rate_text
 from espnet2_supernet.report.comparison import ComparedRow
 from espnet2_supernet.report.comparison_table import comparison_section
 from espnet2_supernet.report.environment import environment_lines
@@ -86,8 +86,9 @@ def render(report: Report) -> str:
     lines += ["## Subnets", "", *subnet_table(report.decodes), ""]
     lines += _notes(report.decodes)
     lines += speed_section(report.speed)
-    lines += ["## Paired tests between rows (WER)", ""]
-    lines += [*pair_table(report.pairs, report.method), ""]
+    metric = report.decodes[0].metric
+    lines += [f"## Paired tests between rows ({metric})", ""]
+    lines += [*pair_table(report.pairs, report.method, metric), ""]
     if report.images:
         lines += ["## Plots", ""]
         lines += [f"![{title}]({path})\n" for title, path in report.images.items()]
@@ -105,14 +106,14 @@ def subnet_table(decodes: Sequence[Decode]) -> list[str]:
         Lines of Markdown.
     """
     sets = set_names(decodes)
-    head = ["subnet", "decode", *(f"WER {name} (%)" for name in sets)]
+    head = ["subnet", "decode", *(f"{decodes[0].metric} {name} (%)" for name in sets)]
     costs = [cost_text(decode.expdir) for decode in decodes]
     shown = any(cost != DASH for cost in costs)
     rows = []
     for decode, cost in zip(decodes, costs, strict=True):
         rows.append(
             [decode.subnet or DASH, decode.label]
-            + [wer_text(decode.wer(name)) for name in sets]
+            + [rate_text(decode.score(name)) for name in sets]
             + _size_cells(decode.size)
             + [latency_text(decode.latency_ms)]
             + [decode.measured.delay_text, decode.measured.real_time_factor_text]

@@ -52,6 +52,21 @@ def test_several_experiments_share_one_table(tmp_path):
     assert not (out.parent / "images").exists()
 
 
+def test_characters_can_count_instead_of_words(tmp_path):
+    """Of 18 characters four words have, the last three words have 15, spaces counted."""
+    expdirs = [scored(tmp_path / name, ["server"]) for name in ("asr_a", "asr_b")]
+    command = ["--expdir", *map(str, expdirs), "--bootstrap_resamples", "100"]
+    for metric, rate in (("wer", 37.5), ("cer", 100 * 6 * 15 / (12 * 18))):
+        out = tmp_path / f"{metric}.md"
+        report.main([*command, "--metric", metric, "--out", str(out)])
+        page = out.read_text()
+        assert f"|row|{metric.upper()} test (%)|" in page and f"|asr_a/server|{rate:.2f} [" in page
+        assert f"## Paired tests between rows ({metric.upper()})" in page
+        assert f"{metric.upper()} A - B (points)" in page
+        assert f"images/{metric}/{metric}_by_subnet.png" in page
+    assert "WER" not in page.replace("### WER", "")
+
+
 def test_different_references_are_refused(tmp_path):
     expdirs = [scored(tmp_path / "asr_a", ["server"]), scored(tmp_path / "asr_b", ["server"], "A")]
     with pytest.raises(SupernetError, match="different references"):

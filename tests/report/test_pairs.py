@@ -25,7 +25,7 @@ def test_every_pair_on_every_common_set(scored_once):
 
 
 def test_a_score_against_itself(scored_once):
-    score = collect([scored_once])[0].wer("dev")
+    score = collect([scored_once])[0].score("dev")
     assert compare_scores(score, score, FAST, "x").p_value == 1.0
 
 
@@ -39,6 +39,6 @@ def test_a_score_against_itself(scored_once):
     ],
 )
 def test_unequal_ground_is_refused(scored_once, change, message):
-    score = collect([scored_once])[0].wer("dev")
+    score = collect([scored_once])[0].score("dev")
     with pytest.raises(DataError, match=f"here: .*{message}"):
         compare_scores(score, replace(score, **change(score)), FAST, "here")

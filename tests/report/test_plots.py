@@ -8,7 +8,11 @@ import pytest
 from espnet2_supernet.errors import DataError
 from espnet2_supernet.report import history as history_module
 from espnet2_supernet.report.history import plot_history
-from espnet2_supernet.report.plots import plot_layer_sparsity, plot_wer, plot_wer_against_nonzero
+from espnet2_supernet.report.plots import (
+    plot_layer_sparsity,
+    plot_rates,
+    plot_rates_against_nonzero,
+)
 from espnet2_supernet.report.results import collect
 
 
@@ -18,8 +22,8 @@ def is_png(path):
 
 def test_plots_of_an_experiment(scored_once, tmp_path):
     decodes = collect([scored_once])
-    plot_wer(decodes, tmp_path / "images" / "wer.png")
-    assert plot_wer_against_nonzero(decodes, tmp_path / "nonzero.png")
+    plot_rates(decodes, tmp_path / "images" / "wer.png")
+    assert plot_rates_against_nonzero(decodes, tmp_path / "nonzero.png")
     assert is_png(tmp_path / "images" / "wer.png")
     assert is_png(tmp_path / "nonzero.png")
 
@@ -29,10 +33,10 @@ def test_rows_without_size_or_interval(scored_once, tmp_path):
     scored = server.sets["dev"]["wer"]
     bare = replace(scored, score=replace(scored.score, interval=None))
     server = replace(server, size=None, sets={"dev": {"wer": bare}})
-    plot_wer([server, device], tmp_path / "wer.png")
+    plot_rates([server, device], tmp_path / "wer.png")
     assert is_png(tmp_path / "wer.png")
-    assert plot_wer_against_nonzero([server, device], tmp_path / "some.png")
-    assert not plot_wer_against_nonzero([server], tmp_path / "none.png")
+    assert plot_rates_against_nonzero([server, device], tmp_path / "some.png")
+    assert not plot_rates_against_nonzero([server], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
 

@@ -20,8 +20,8 @@ def test_rows_come_in_the_order_of_the_subnets_with_all_they_need(scored_once):
     assert device.latency_ms == 16 * 40 + 55
     assert device.size.sparsity_prunable == pytest.approx(0.7)
     assert device.size.sparsity_total == pytest.approx(0.56)
-    assert device.wer("dev").total.error_rate > server.wer("dev").total.error_rate
-    assert device.wer("no such set") is None
+    assert device.score("dev").total.error_rate > server.score("dev").total.error_rate
+    assert device.score("no such set") is None
 
 
 def test_a_decode_without_its_yaml_is_a_row_of_dashes(expdir):

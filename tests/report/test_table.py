@@ -47,7 +47,7 @@ def test_tables_of_espnet(decodes):
         "decode_device_greedy/dev", "decode_device_greedy/test",
     ]  # fmt: skip
     assert all(len(row) == 9 and row[1:3] == ["30", "240"] for row in rows)
-    total = decodes[0].wer("dev").total
+    total = decodes[0].score("dev").total
     assert rows[0][7] == f"{total.error_rate:.1f}"
     assert "No two rows to compare" in "\n".join(lines)
 
@@ -55,8 +55,8 @@ def test_tables_of_espnet(decodes):
 def test_table_of_subnets(decodes):
     slow = replace(decodes[1], measured=MeasuredLatency(300.0, 500.0, 0.05, "EPYC", 1))
     rows = rows_below([*subnet_table([decodes[0], slow]), ""], "|subnet|")
-    interval = decodes[0].wer("dev").interval
-    rate = decodes[0].wer("dev").total.error_rate
+    interval = decodes[0].score("dev").interval
+    rate = decodes[0].score("dev").total.error_rate
     assert rows[0][:2] == ["server", "server_greedy"]
     assert rows[0][2] == f"{rate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
     assert rows[0][4:] == ["1,000", "1,000", "0.00", "0.0 %", "0.0 %", "utterance", "-", "-"]
