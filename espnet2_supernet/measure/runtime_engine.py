@@ -43,11 +43,10 @@ class RuntimeEngine:
             return None
         kept = total = 0
         for wave in waveforms:
-            pieces: list[np.ndarray] = []
-            session = self.recognizer.stream(pieces.append)
+            session = self.recognizer.stream()
             session.accept(wave)
             session.finish()
-            kept += sum(map(len, pieces))
+            kept += session.num_kept
             total += session.num_frames
         return kept / total if total else None
 

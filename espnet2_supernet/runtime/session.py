@@ -90,6 +90,11 @@ class Session:
         """Encoder frames so far, dropped ones included."""
         return int(self._encoder_state.memory.past)
 
+    @property
+    def num_kept(self) -> int:
+        """Of :attr:`num_frames` those that a token-keep rule kept; all without one."""
+        return int(getattr(self._encoder_state.memory, "num_kept", self.num_frames))
+
     def nbest(self, count: int = 1) -> list[SearchHypothesis]:
         """Return up to ``count`` hypotheses of the stream so far, best first."""
         return self.recognizer.search.nbest(self._search_state, count)

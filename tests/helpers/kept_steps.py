@@ -31,7 +31,7 @@ def stepped(step, frames, keep, state=None):
         part = slice(start, start + step.span)
         out.append(step.step_kept(frames[part], keep[part], state))
     assert state.past == len(frames)
-    assert getattr(state, "kept", state).num_kept == keep.sum()
+    assert state.num_kept == keep.sum()
     return np.concatenate(out)
 
 

@@ -43,8 +43,9 @@ def test_a_bundle_is_a_row(bundle):
     assert len(record.chunks) == 1 + (17000 - 2800) // 2560
 
 
-def test_the_share_of_frames_that_it_computes(bundle, tiny_model, speech):
-    waves, model = [speech(1.3), speech(0.7), np.zeros(0, np.float32)], tiny_model(tokens="salad")
+@pytest.mark.parametrize("tokens", ["salad", "later", "restored"])
+def test_the_share_of_frames_that_it_computes(bundle, tiny_model, speech, tokens):
+    waves, model = [speech(1.3), speech(0.7), np.zeros(0, np.float32)], tiny_model(tokens=tokens)
     assert build(RowSpec("runtime", str(bundle))).keep_ratio(waves) is None
     theirs = torch_engine(Speech2Text.from_model(model, "ahead"), "row")
     dropping = make_bundle(model, "ahead", None, "fp32", "char", Origin("", ""))

@@ -44,6 +44,11 @@ class LaterMemory:
         """Frames encoded so far, dropped ones counted."""
         return self.kept.past
 
+    @property
+    def num_kept(self) -> int:
+        """Kept frames encoded so far."""
+        return self.kept.num_kept
+
 
 class LaterKeptStep:
     """Blocks over all frames, blocks over the kept ones, blocks over all again; the final norm.
