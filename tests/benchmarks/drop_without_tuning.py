@@ -3,10 +3,11 @@
     python tests/benchmarks/drop_without_tuning.py --exp exp/asr_20ms \\
         --checkpoint valid.cer_device.ave.pth --detector detector.pth --data dump/raw/train_dev
 
-WER of the CTC head, greedy, under full context. Rules: the detector's frames; as many by chance, of
-the loudest, and every second; the first frames of each run of the recogniser's own labels; and the
-detector's frames with fewer dropped in a row, as means, dropped before a later block only, and
-restored before the last one.
+WER and CER of the CTC head, greedy, under full context. Rules: the detector's frames; as many by
+chance, of the loudest, and every second; the first frames of each run of the recogniser's own
+labels; the detector's frames with fewer dropped in a row, and as means. With ``--before_blocks 5 12
+--restore_before_blocks 9 12`` instead: the detector's, chance and every second, dropped before each
+of the first and restored before each of the second that comes later, or not at all.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ class Utterance:
     """What the rules look at; T frames.
 
     Attributes:
-        words: Reference.
+        text: Reference.
         frames: Subsampled frames ``(1, T, D)``.
         detected: The detector's probabilities ``(T,)``.
         energy: Mean of the normalised features ``(T,)``.
         labels: The recogniser's own labels with all frames ``(T,)``.
     """
 
-    words: list[str]
+    text: str
     frames: Tensor
     detected: Tensor
     energy: Tensor
@@ -91,7 +92,7 @@ def prepare(model: Any, detector: SaladDetector, data: Path) -> list[Utterance]:
         used = feats[0, : frames.size(1) * model.encoder.subsampling_factor]
         found.append(
             Utterance(
-                texts[key].split(),
+                " ".join(texts[key].split()),
                 frames,
                 detector(frames)[0][0].sigmoid(),
                 used.unflatten(0, (frames.size(1), -1)).mean((1, 2)),
@@ -132,17 +133,49 @@ def tell(
     back: int | None = None,
     merge: bool = False,
 ) -> None:
-    """Print share of frames and WER."""
-    errors = words = kept = frames = 0
+    """Print share of frames, WER and CER."""
+    errors, spoken, kept, frames = [0, 0], [0, 0], 0, 0
     for one in data:
         keep = rule(one).clone()
         keep[0] = True
         seen = merge_dropped(one.frames, keep[None])[0] if merge else one.frames
         labels = torch.unique_consecutive(labels_of(model, encode(model, seen, keep, block, back)))
         tokens = [model.token_list[i] for i in labels.tolist() if i != model.blank_id]
-        errors += editdistance.eval(one.words, tokens_to_text(tokens).split())
-        words, kept, frames = words + len(one.words), kept + int(keep.sum()), frames + len(keep)
-    print(f"{name:44s} {100 * kept / frames:5.1f} %   WER {100 * errors / words:5.1f}", flush=True)
+        text = tokens_to_text(tokens)
+        for unit, cut in enumerate((str.split, list)):
+            errors[unit] += editdistance.eval(cut(one.text), cut(text))
+            spoken[unit] += len(cut(one.text))
+        kept, frames = kept + int(keep.sum()), frames + len(keep)
+    wer, cer = (100 * e / n for e, n in zip(errors, spoken, strict=True))
+    print(f"{name:52s} {100 * kept / frames:5.1f} %   WER {wer:5.1f}   CER {cer:5.1f}", flush=True)
+
+
+def by_chance(share: float) -> Rule:
+    """Keep a share of the frames, the same in every call for utterances in the same order."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda one: torch.rand(len(one.labels), generator=generator) < share
+
+
+def every_second(one: Utterance) -> Tensor:
+    """Keep frames 0, 2, 4, ..."""
+    return torch.arange(len(one.labels)) % 2 == 0
+
+
+def tell_blocks(
+    model: Any,
+    data: list[Utterance],
+    detected: Rule,
+    share: float,
+    before: list[int],
+    restored: list[int],
+) -> None:
+    """Print every pair of blocks for three rules."""
+    for block in before:
+        for back in (None, *(number for number in restored if number > block)):
+            where = f"before {block}" + ("" if back is None else f", restored before {back}")
+            tell(f"detector, {where}", model, data, detected, block, back)
+            tell(f"chance, {where}", model, data, by_chance(share), block, back)
+            tell(f"every second, {where}", model, data, every_second, block, back)
 
 
 @torch.no_grad()
@@ -152,6 +185,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True, help="its weights")
     parser.add_argument("--detector", type=Path, required=True, help="detector.pth of stage 4")
     parser.add_argument("--data", type=Path, required=True, help="folder with wav.scp and text")
+    parser.add_argument("--before_blocks", type=int, nargs="+", help="frames are dropped there")
+    parser.add_argument("--restore_before_blocks", type=int, nargs="+", default=[])
     args = parser.parse_args()
     torch.set_num_threads(1)
     model: Any = Speech2Text(args.exp / "config.yaml", args.exp / args.checkpoint).asr_model
@@ -172,13 +207,13 @@ def main() -> None:
     def detected(one: Utterance) -> Tensor:
         return one.detected >= best
 
-    generator = torch.Generator().manual_seed(0)
     tell("all", model, data, lambda one: torch.ones_like(one.detected, dtype=torch.bool))
+    if args.before_blocks:
+        tell_blocks(model, data, detected, share, args.before_blocks, args.restore_before_blocks)
+        return
     tell("detector", model, data, detected)
-    tell(
-        "chance", model, data, lambda one: torch.rand(len(one.labels), generator=generator) < share
-    )
-    tell("every second", model, data, lambda one: torch.arange(len(one.labels)) % 2 == 0)
+    tell("chance", model, data, by_chance(share))
+    tell("every second", model, data, every_second)
     tell("loud", model, data, lambda one: one.energy >= loud)
     for n in (1, 2, 3, 4):
         tell(
@@ -190,12 +225,8 @@ def main() -> None:
     for gap in (2, 3, 5):
         tell(f"detector, at most {gap} dropped in a row", model, data, limited(gap))
     tell("detector, merge: mean", model, data, detected, merge=True)
-    last = len(model.encoder.blocks.running())
-    for block in range(2, last + 1):
+    for block in range(2, len(model.encoder.blocks.running()) + 1):
         tell(f"detector, dropped before block {block}", model, data, detected, block)
-    for block in range(1, last):
-        name = f"detector, dropped before {block}, restored before {last}"
-        tell(name, model, data, detected, block, last)
 
 
 if __name__ == "__main__":
