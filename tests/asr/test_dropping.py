@@ -78,37 +78,32 @@ def test_losses_of_both_heads_and_the_keep_ratio(kind, ctc_weight):
     assert grads and not any(n.startswith("detector.") for n in grads)
 
 
-def test_the_loss_is_that_of_the_frames_kept():
-    model = make_model(SPECS["downsample"], 1.0).eval()
+@torch.no_grad()
+def check_ctc_loss(model):
+    """Compare the loss of ``device`` with that of its outputs; frames, sizes, times, statistics."""
     data = batch()
-    with torch.no_grad():
-        _, stats, _ = model(**data)
-        feats, lengths = model.extract_features(data["speech"], data["speech_lengths"])
-        out, kept, times = model.encode_with_times(feats, lengths, "device")
-        losses = torch.nn.functional.ctc_loss(
-            model.ctc.log_softmax(out).transpose(0, 1), data["text"].clamp(min=0), kept,
-            data["text_lengths"], reduction="none",
-        )  # fmt: skip
+    _, stats, _ = model(**data)
+    feats, lengths = model.extract_features(data["speech"], data["speech_lengths"])
+    out, sizes, times = model.encode_with_times(feats, lengths, "device")
+    losses = torch.nn.functional.ctc_loss(
+        model.ctc.log_softmax(out).transpose(0, 1), data["text"].clamp(min=0), sizes,
+        data["text_lengths"], reduction="none",
+    )  # fmt: skip
     torch.testing.assert_close(stats["loss_ctc_device"][0], losses.mean())
+    return lengths // 4, sizes, times, stats
+
+
+def test_the_loss_is_that_of_the_frames_kept():
+    frames, kept, times, stats = check_ctc_loss(make_model(SPECS["downsample"], 1.0).eval())
     for row, n in zip(times, kept, strict=True):
         assert row[:n].tolist() == list(range(0, 2 * int(n), 2))
-    assert stats["keep_ratio_device"] == kept.sum() / (lengths // 4).sum()
+    assert stats["keep_ratio_device"] == kept.sum() / frames.sum()
     assert "cer_device" in stats
 
 
 def test_the_loss_is_that_of_all_frames_if_they_come_back():
-    model = make_model(SPECS["restored"], 1.0).eval()
-    data = batch()
-    with torch.no_grad():
-        _, stats, _ = model(**data)
-        feats, lengths = model.extract_features(data["speech"], data["speech_lengths"])
-        out, sizes, times = model.encode_with_times(feats, lengths, "device")
-        losses = torch.nn.functional.ctc_loss(
-            model.ctc.log_softmax(out).transpose(0, 1), data["text"].clamp(min=0), sizes,
-            data["text_lengths"], reduction="none",
-        )  # fmt: skip
-    assert times is None and sizes.tolist() == (lengths // 4).tolist()
-    torch.testing.assert_close(stats["loss_ctc_device"][0], losses.mean())
+    frames, sizes, times, stats = check_ctc_loss(make_model(SPECS["restored"], 1.0).eval())
+    assert times is None and sizes.tolist() == frames.tolist()
     kept = -(-sizes // 2)
     assert stats["keep_ratio_device"] == kept.sum() / sizes.sum()
 

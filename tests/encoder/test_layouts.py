@@ -1,23 +1,25 @@
 """Frames dropped before a later block: streamed equals masked, and what the first blocks see."""
 
-import itertools
-
 import pytest
 import torch
 
-from dropped_frames import ENCODERS, Told, assert_same, features, masked, some, streamed
+from dropped_frames import (
+    AHEAD,
+    CONTEXTS,
+    ENCODERS,
+    Told,
+    assert_same,
+    features,
+    masked,
+    some,
+    streamed,
+)
 from espnet2_supernet.encoder import SupernetConformerEncoder
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
 from espnet2_supernet.supernet.depth import Depth
 
 torch.set_num_threads(1)
-
-CONTEXTS = [
-    Context(chunk_size=chunk, left_context=left, right_context=right)
-    for chunk, left, right in itertools.product([1, 5], [0, 7], [0, 2])
-]
-AHEAD = Context(chunk_size=5, left_context=7, right_context=2)
 
 
 @pytest.fixture(scope="module", params=ENCODERS)

@@ -1,5 +1,7 @@
 """Encoders, rules and passes for the tests of dropped frames."""
 
+import itertools
+
 import torch
 
 from espnet2_supernet.encoder import (
@@ -9,6 +11,7 @@ from espnet2_supernet.encoder import (
 )
 from espnet2_supernet.encoder.kept_past import NEVER
 from espnet2_supernet.features.log_mel import LogMelFrontend
+from espnet2_supernet.supernet.context import Context
 
 ENCODERS = {
     "transformer": lambda: SupernetTransformerEncoder(20, 16, 2, 32, num_blocks=3),
@@ -19,6 +22,12 @@ ENCODERS = {
         20, 16, 2, 32, num_blocks=3, conv_pos=8, conv_pos_groups=4
     ),
 }
+
+CONTEXTS = [
+    Context(chunk_size=chunk, left_context=left, right_context=right)
+    for chunk, left, right in itertools.product([1, 5], [0, 7], [0, 2])
+]
+AHEAD = Context(chunk_size=5, left_context=7, right_context=2)
 
 
 class Told:
