@@ -22,6 +22,7 @@ from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.block_linear import use_block_kernels
 from espnet2_supernet.tasks import loading, validation
 from espnet2_supernet.tasks.plotting import PlottingTrainer
+from espnet2_supernet.tasks.start_files import add_start_record, check_same_start, note_start
 from espnet2_supernet.tasks.training_data import (
     check_training_data,
     checked_sounds,
@@ -52,6 +53,7 @@ class SupernetTask(AbsTask):
         """Return ESPnet's parser; its errors name the nearest valid option."""
         parser = super().get_parser()
         parser.error = functools.partial(_error_with_hint, parser)
+        add_start_record(parser)
         return parser
 
     @classmethod
@@ -127,9 +129,13 @@ class SupernetTask(AbsTask):
 
         Raises:
             ConfigError: If ``optim_conf`` has an unknown key.
-            CheckpointError: If the output folder holds a checkpoint of another configuration.
+            CheckpointError: If the output folder holds a checkpoint of another configuration, or
+                of a training that began otherwise.
         """
-        _check_resume(args)
+        if resumes(args):
+            _check_resume(args)
+        elif not args.collect_stats:
+            note_start(args)
         if args.optim in optim_classes:
             validation.check_call(
                 optim_classes[args.optim], args.optim_conf or {}, "optim_conf", {"params"}
@@ -210,18 +216,18 @@ def building() -> Iterator[None]:
 
 
 def _check_resume(args: argparse.Namespace) -> None:
-    """Refuse to resume another model, before its ``config.yaml`` is overwritten.
+    """Refuse to resume another training, before its ``config.yaml`` is overwritten.
 
     Raises:
         CheckpointError: Naming the first option that differs.
     """
-    if not resumes(args):
-        return
     folder = Path(args.output_dir)
     config = folder / "config.yaml"
     if config.exists():
         with open(config, encoding="utf-8") as file:
-            check_same_model(yaml.safe_load(file), vars(args), folder)
+            old = yaml.safe_load(file)
+        check_same_model(old, vars(args), folder)
+        check_same_start(old, args, folder)
 
 
 def resumes(args: argparse.Namespace) -> bool:
