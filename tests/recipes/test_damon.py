@@ -67,6 +67,23 @@ def test_what_is_up_to_date_is_skipped(damon):
     assert "--keep_ratio 0.5" in commands[0]
 
 
+def test_what_has_changed_is_made_anew(damon, recipe, egs):
+    exp = egs / "an4/damon1/exp"
+    options = ("--stop_stage", "5", "--tokens", "salad none")
+    assert damon(*options)[0].returncode == 0
+    (exp / "detector_train/detector_keep_ratio0.6/detector.pth").touch()
+    done, commands = damon(*options)
+    (tuned,) = commands.of("asr_train")
+    assert "kind=salad" in tuned, "the other rule does not read the detector"
+    assert [path.name.split(".old.")[0] for path in exp.glob("*.old.*")] == [
+        "asr_train_tokens_salad_detector_keep_ratio0.6"
+    ]
+    for changed in (("--teacher_subnet", "device"), ("--force", "true", "--stage", "3")):
+        done, commands = damon(*options, "--stop_stage", "3", *changed)
+        assert done.returncode == 0 and len(commands.of("salad_train")) == 2, done.stderr
+        assert list(exp.glob("detector_train.old.*")), "no other labels for a detector of before"
+
+
 def test_what_is_missing_is_named(damon):
     done, _ = damon("--stage", "2", "--stop_stage", "2")
     assert done.returncode == 1 and "run stage 1 first" in done.stderr

@@ -71,6 +71,8 @@ def test_a_new_teacher_makes_a_new_student(light, recipe):
     _, commands = light("--stage", "2", "--stop_stage", "4", *SIZES)
     assert len(commands.of("encrl_train")) == 1
     assert len(commands.of("asr_train")) == 2, "and what starts from it"
+    kept = {path.name.split(".old.")[0] for path in (recipe / "exp").glob("*.old.*")}
+    assert kept == {f"asr_light_encrl3{size}" for size in ("", "_2", "_1")}, "none is resumed"
 
 
 def test_an_experiment_of_the_recipe_can_be_the_large_model(light, recipe):

@@ -39,9 +39,34 @@ refuse_second_training() { # EXP
         die 1 "$1: $(cat "$1/.lock") is training there: wait for it, end it and resume, or name another experiment"
 }
 
-start_experiment() { # EXP STAGE: with --force an earlier one is kept under another name
+set_aside() { if [ -e "$1/checkpoint.pth" ]; then mv "$1" "$1.old.$(date +%Y%m%d%H%M%S)"; fi; } # EXP
+
+start_files() { # OPTIONS: the weights that they name, to begin with or to copy
+    local words word option=""
+    read -ra words <<<"$1"
+    for word in "${words[@]}"; do
+        case ${word} in
+            --*=*) option=${word%%=*} word=${word#*=} ;;
+            --*) option=${word} && continue ;;
+        esac
+        case ${option} in
+            --init_param) echo "${word%%:*}" ;;
+            --init_model_file | --teacher_model_file) echo "${word}" ;;
+        esac
+    done
+}
+
+newer_than() { # FILE OTHERS...: is one of the others newer?
+    local file
+    for file in "${@:2}"; do [ ! "${file}" -nt "$1" ] || return 0; done
+    return 1
+}
+
+# With --force, and when the weights that it began with have been made anew since, an earlier experiment
+# is kept under another name: to go on with it would be to go on from the old ones.
+start_experiment() { # EXP STAGE WEIGHTS...
     refuse_second_training "$1"
-    if "${force}" && [ -e "$1/checkpoint.pth" ]; then mv "$1" "$1.old.$(date +%Y%m%d%H%M%S)"; fi
+    if "${force}" || newer_than "$1/checkpoint.pth" "${@:3}"; then set_aside "$1"; fi
     mkdir -p "$1"
     # The way to go on with this experiment, as in ESPnet.
     printf '#!/usr/bin/env bash\ncd %q && %s--stage %d "$@"\n' "${PWD}" "${command_line}" "$2" >"$1/run.sh"
@@ -98,7 +123,9 @@ stage_6() {
 }
 
 pretrain() {
-    start_experiment "${ssl_exp}" 7
+    local weights
+    mapfile -t weights < <(start_files "${ssl_args}")
+    start_experiment "${ssl_exp}" 7 "${weights[@]}"
     # shellcheck disable=SC2046,SC2086
     launch_training "${ssl_exp}" ssl_train --config "${ssl_config}" $(ssl_data_options) \
         --train_shape_file "${ssl_stats_dir}/train/speech_shape" \
@@ -109,7 +136,7 @@ pretrain() {
 stage_7() {
     needs "${ssl_config}" "choose another --ssl_config"
     needs "${ssl_stats_dir}/.done" "run stage 6 first, with the same --ssl_train_sets"
-    once "${ssl_exp}/.done" "${ssl_config} ${ssl_stats_dir}/.done" \
+    once "${ssl_exp}/.done" "${ssl_config} ${ssl_stats_dir}/.done $(start_files "${ssl_args}" | tr '\n' ' ')" \
         "$(in_dir "${ssl_exp}" "config.yaml subnets.json")" \
         pretrain "${ssl_config}" "${ssl_stats_dir}" "${feats_normalize}" "${ssl_args}"
 }
@@ -142,8 +169,10 @@ stage_8() {
 }
 
 train() {
-    local start=()
-    start_experiment "${asr_exp}" 9
+    local start=() weights
+    mapfile -t weights < <(start_files "${asr_args}")
+    ! "${starts_from_ssl}" || weights+=("${ssl_exp}/${ssl_model}")
+    start_experiment "${asr_exp}" 9 "${weights[@]}"
     ! "${starts_from_ssl}" || start=(--ssl_model_file "${ssl_exp}/${ssl_model}" --ssl_masks "${ssl_masks}")
     # shellcheck disable=SC2046,SC2086
     launch_training "${asr_exp}" "${train_command}" --use_preprocessor true --config "${asr_config}" \
@@ -165,8 +194,7 @@ stage_9() {
         from=("${ssl_model}" "${ssl_masks}")
         inputs+=" ${ssl_exp}/${ssl_model}"
     fi
-    # weights that the options name: a model to start from, or to copy
-    inputs+=" $(grep -oE -- '--(init|teacher)_model_file[ =][^ ]+' <<<"${asr_args}" | sed 's/^[^ =]*[ =]//' | tr '\n' ' ' || true)"
+    inputs+=" $(start_files "${asr_args}" | tr '\n' ' ')"
     [ "${train_command}" = asr_train ] || from+=("${train_command}")
     once "${asr_exp}/.done" "${inputs}" "$(in_dir "${asr_exp}" "config.yaml subnets.json")" \
         train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}" "${from[@]}"
