@@ -146,7 +146,9 @@ def key_map(
         CheckpointError: If there are too few blocks, or a tensor belongs to no recogniser.
     """
     ahead = len(blocks) - len(blocks.counted)  # what comes first and is no layer: positions
-    places = {int(key.split(".")[2]) for key in weights if key.startswith(_BLOCKS)}
+    # masks of whole layers belong to the stack, not to a block: "encoder.blocks.mask_<name>"
+    numbered = [k for k, x in weights.items() if k.startswith(_BLOCKS) and x.dtype != torch.bool]
+    places = {int(key.split(".")[2]) for key in numbered}
     try:
         chosen = choose_layers(rule, len(blocks.counted), len(places) - ahead)
     except ConfigError as error:

@@ -65,6 +65,29 @@ def test_blocks_go_where_the_rule_says(tiny_corpus, larger, tmp_path, rule, plac
     assert int(model.pruner.step) == 0
 
 
+def test_a_model_with_a_mask_of_layers_can_be_the_start(tiny_corpus, tmp_path):
+    """Through the files: the mask lies beside the blocks; it is pruned anew."""
+    pattern = {"structured": {"kinds": ["layers"], "min_kept": 1}}
+    rows = {"server": {"context": "full"}, "few": {"mask": {"pattern": pattern, "sparsity": 0.5}}}
+    table = {"supernet_conf": {"subnets": rows, "schedule": {"kind": "one_shot", "begin": 0}}}
+    out = tmp_path / "larger"
+    config = tiny_corpus.write_config(
+        out / "train.yaml", max_epoch=1, **table,
+        encoder_conf=tiny_corpus.config()["encoder_conf"] | {"num_blocks": 4},
+    )  # fmt: skip
+    asr_train.main(["--config", str(config), "--output_dir", str(out)])
+    weights = torch.load(out / "1epoch.pth", weights_only=True)
+    assert int(weights["encoder.blocks.mask_few"].sum()) == 2
+    start = {"init_model_file": str(out / "1epoch.pth")}
+    args = parse(options(tiny_corpus, tmp_path, None, **table, **start))
+    model = SupernetASRTask.build_model(args)
+    SupernetASRTask.build_optimizers(args, model)
+    key = "attention.linear_q.weight"
+    taken = model.state_dict()[f"encoder.blocks.1.{key}"]
+    assert torch.equal(taken, weights[f"encoder.blocks.3.{key}"])
+    assert model.encoder.blocks.mask("few").all()
+
+
 def test_an_rnnt_head_that_is_new_stays_random(tiny_corpus, student, tmp_path, caplog):
     """From representation learning, which has a CTC head only, to a transducer."""
     caplog.set_level("INFO")
