@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.encoder import SupernetEncoder
 from espnet2_supernet.encoder.sizes import PerBlock, block_sizes, head_sizes
+from espnet2_supernet.encoder.stack import with_norms
 
 
 class SupernetTransformerEncoder(SupernetEncoder):
@@ -77,6 +80,8 @@ class SupernetConformerEncoder(SupernetEncoder):
         layerdrop: Probability of leaving a block out of a training step.
         layerdrop_keep_norm: Of a block that is left out, by chance or by the depth of a subnet,
             keep the final norm (LDASR).
+        kept_norms: Places in the row, from 0, where only the norm of a left-out block stands:
+            extraction writes them.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         convolution_channels: PerBlock | None = None,
         layerdrop: float = 0.0,
         layerdrop_keep_norm: bool = False,
+        kept_norms: Sequence[int] | None = None,
     ) -> None:
         sizes = block_sizes(
             num_blocks,
@@ -116,7 +122,7 @@ class SupernetConformerEncoder(SupernetEncoder):
         super().__init__(
             input_size,
             output_size,
-            blocks,
+            with_norms(blocks, kept_norms or (), output_size),
             *subsampled,
             layerdrop=layerdrop,
             keep_norm=layerdrop_keep_norm,

@@ -15,11 +15,11 @@ from espnet2_supernet.encoder.dropout import Dropout
 from espnet2_supernet.encoder.keeper import FrameKeeper
 from espnet2_supernet.encoder.kept import KeptLayout
 from espnet2_supernet.encoder.layouts import Layouts
+from espnet2_supernet.encoder.stack import BlockStack
 from espnet2_supernet.encoder.streaming import EncoderState, init_state, stream
 from espnet2_supernet.encoder.subsampling import SUBSAMPLING, Conv2dSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.supernet.context import Context
-from espnet2_supernet.supernet.depth import LayerStack
 from espnet2_supernet.supernet.layer_drop import LayerDrop, zero_gradients
 from espnet2_supernet.supernet.norm import SubnetLayerNorm
 
@@ -74,7 +74,7 @@ class SupernetEncoder(AbsEncoder):
         self.subsampling = kind(input_size, output_size, **options)
         self.subsampling_factor = kind.factor
         self.dropout = Dropout(dropout_rate)
-        self.blocks = LayerStack(blocks, keep_norm)
+        self.blocks = BlockStack(blocks, keep_norm)
         self.layer_drop = LayerDrop(layerdrop, [block.droppable for block in blocks])
         norm = SubnetLayerNorm(output_size, precedes_head=True)
         self.norm = norm if final_norm else nn.Identity()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from espnet2_supernet.encoder.block import ConformerBlock, TransformerBlock
 from espnet2_supernet.encoder.rotary import rotary_tables
 from espnet2_supernet.encoder.sizes import check_equal_blocks
+from espnet2_supernet.encoder.stack import check_no_norms
 from espnet2_supernet.encoder.subsampling import FACTOR, Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.export.chunk_graph import Chunk, Past, run_block
@@ -37,6 +38,7 @@ class EncoderGraph(nn.Module):
 
     def __init__(self, encoder: Any, normalize: Any = None) -> None:
         super().__init__()
+        check_no_norms(encoder, "an ONNX file")
         for block in encoder.blocks:
             if type(block) not in (TransformerBlock, ConformerBlock):
                 raise ConfigError(

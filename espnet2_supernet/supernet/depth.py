@@ -164,8 +164,16 @@ class LayerStack(nn.ModuleList):
 
     def bypass(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Pass a layer by with ``x (..., D)``."""
-        norm: nn.Module | None = getattr(layer, "bypass_norm", None)
-        return norm(x) if self.keep_norm and norm is not None else x
+        norm = self.kept_norm(layer)
+        return x if norm is None else norm(x)
+
+    def remains(self, layer: nn.Module) -> nn.Module | None:
+        """Return what is kept of a layer that is left out for good, or None."""
+        return self.kept_norm(layer)
+
+    def kept_norm(self, layer: nn.Module) -> nn.Module | None:
+        """Return the norm that a layer that is left out leaves behind, or None."""
+        return getattr(layer, "bypass_norm", None) if self.keep_norm else None
 
     def cut(self, keep: Tensor) -> None:
         """Keep some of the counted layers for good, bool (N,)."""
@@ -175,19 +183,11 @@ class LayerStack(nn.ModuleList):
         self.extend(left)
 
     def fold(self, depth: Depth | None) -> None:
-        """Keep the layers of one depth only, and no mask.
-
-        Raises:
-            ConfigError: If norms of left-out layers would have to be kept.
-        """
+        """Keep the layers of one depth only, what remains of the others, and no mask."""
         chosen = self.chosen(depth)
-        if len(chosen) < len(self) and self.keep_norm:
-            raise ConfigError(
-                "encoder_conf.layerdrop_keep_norm: the norms of left-out layers are part of this "
-                "subnet, so it cannot be extracted as a smaller encoder; train without"
-            )
+        left = [layer if layer in chosen else self.remains(layer) for layer in self]
         del self[:]
-        self.extend(chosen)
+        self.extend(layer for layer in left if layer is not None)
         for key in [key for key in self._buffers if key.startswith(_PREFIX)]:
             delattr(self, key)
         self.depth = self.active_mask = None
@@ -199,7 +199,7 @@ def left_out(stacks: Iterable[LayerStack], subnet: Subnet) -> set[nn.Module]:
     for stack in stacks:
         chosen = stack.chosen(subnet.depth)
         for layer in (layer for layer in stack if layer not in chosen):
-            norm = getattr(layer, "bypass_norm", None) if stack.keep_norm else None
+            norm = stack.kept_norm(layer)
             kept = set() if norm is None else set(norm.modules())
             modules |= set(layer.modules()) - kept
     return modules

@@ -35,10 +35,7 @@ def extract_subnet(
 
     Returns:
         Network of the same classes, without masks, private norms, pruner, or the layers that the
-        subnet does not run.
-
-    Raises:
-        ConfigError: If norms of layers that it does not run belong to the subnet.
+        subnet does not run, of which it may keep the norms.
     """
     pruners = [module for module in whole.modules() if isinstance(module, Pruner)]
     path = next(name for name, module in whole.named_modules() if module is root)

@@ -13,6 +13,7 @@ from espnet2_supernet.damon.rules import Salad
 from espnet2_supernet.decode.session import check_frame_wise
 from espnet2_supernet.encoder import SupernetConformerEncoder, SupernetTransformerEncoder
 from espnet2_supernet.encoder.sizes import encoder_sizes
+from espnet2_supernet.encoder.stack import check_no_norms
 from espnet2_supernet.encoder.subsampling import Conv2dSubsampling, StackSubsampling
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.features.log_mel import LogMelFrontend
@@ -148,6 +149,7 @@ def _features(model: Any) -> Features:
 
 def _sizes(model: Any, name: str, context: Context) -> EncoderDescription:
     encoder = model.supernet.extract(name)  # without the units and layers that it does not have
+    check_no_norms(encoder, "a bundle")
     kind, sizes = KINDS[type(encoder)], encoder_sizes(encoder)
     conformer, whole = kind == "conformer", sizes["attention_head_size"]
     key, value = sizes["attention_key_size"], sizes["attention_value_size"]

@@ -15,6 +15,7 @@ import yaml
 from espnet2_supernet.asr.heads import OWN_HEADS
 from espnet2_supernet.atomic import atomic_files
 from espnet2_supernet.encoder.sizes import encoder_sizes
+from espnet2_supernet.encoder.stack import norm_places
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.tasks.asr import SupernetASRTask
@@ -168,8 +169,11 @@ def _encoder_conf(model: Any, args: argparse.Namespace, name: str) -> dict[str, 
 
     Sizes are written where units are cut out, or where the blocks had sizes of their own.
     """
+    encoder = model.supernet.extract(name)
     conf = {**args.encoder_conf, "num_blocks": model.supernet.num_layers(name)}
-    sizes = encoder_sizes(model.supernet.extract(name))
+    if norm_places(encoder):
+        conf["kept_norms"] = norm_places(encoder)
+    sizes = encoder_sizes(encoder)
     cut = model.supernet.unit_groups(model.supernet.subnet(name).mask_name)
     unlike = any(isinstance(conf.get(key), (list, tuple)) for key in sizes)
     return {**conf, **sizes} if cut or unlike else conf

@@ -129,9 +129,13 @@ def test_a_shallow_subnet_can_keep_the_norms_of_the_others():
     first, second, third, fourth = network.eval().stack
     torch.testing.assert_close(run(network, "low"), fourth.norm(third.norm(second(first(X)))))
     assert network.supernet.counts("low")["parameters"] == 2 * 28 + 2 * 8
-    with pytest.raises(ConfigError, match="layerdrop_keep_norm"):
-        network.supernet.extract("low")
-    network.supernet.extract("whole")
+    small = network.supernet.extract("low")
+    assert sum(p.numel() for p in small.parameters()) == 2 * 28 + 2 * 8
+    x = X
+    for layer in small:
+        x = layer(x)
+    torch.testing.assert_close(x, run(network, "low"))
+    assert len(network.supernet.extract("whole")) == len(network.stack) == 4
 
 
 def test_the_table_survives_yaml():
