@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -74,13 +76,16 @@ def pool(encoded: Tensor, lengths: Tensor) -> Tensor:
     return sums / lengths.clamp(min=1)[:, None]
 
 
-def clip(teacher: Tensor, student: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+def clip(
+    teacher: Tensor, student: Tensor, scale: Tensor | float, utt_id: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Symmetric contrastive loss of utterances (CLIP, arXiv 2103.00020; equation 3 of EncRL).
 
     Args:
         teacher: Pooled encoder outputs of the whole batch ``(N, D)``.
         student: The same of the student.
         scale: Factor of the dot products, an inverse temperature.
+        utt_id: Utterance ids of this process, for the message.
 
     Returns:
         Loss, and the fraction of students whose own teacher is the nearest, without gradient;
@@ -95,9 +100,10 @@ def clip(teacher: Tensor, student: Tensor, scale: Tensor | float) -> tuple[Tenso
         (0.3133, 1.0)
     """
     if len(teacher) < 2:
+        name = f", '{utt_id[0]}'" if utt_id else ""
         raise DataError(
-            "the CLIP loss tells the utterances of a batch apart, and this batch has only one: "
-            "enlarge batch_size or batch_bins, or set model_conf.losses.clip to 0"
+            "the CLIP loss tells the utterances of a batch apart, and this batch has only "
+            f"one{name}: enlarge batch_size or batch_bins, or set model_conf.losses.clip to 0"
         )
     with torch.autocast(student.device.type, enabled=False):
         logits = scale * (student.float() @ teacher.float().T)

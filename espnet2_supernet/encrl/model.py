@@ -32,9 +32,11 @@ class EncRLStep(JointStep):
 
     Attributes:
         taught: What the teacher says of the batch.
+        utt_id: Utterance ids, for messages.
     """
 
     taught: Taught | None = None
+    utt_id: Sequence[str] | None = None
 
 
 class SupernetEncRLModel(SupernetASRModel):
@@ -161,7 +163,7 @@ class SupernetEncRLModel(SupernetASRModel):
         check_frames(lengths, utt_id)
         text, text_lengths = self._checked_text(speech, text, text_lengths)
         predicted = self._predict(text)
-        step = EncRLStep(lengths, text, text_lengths, [False], taught=taught)
+        step = EncRLStep(lengths, text, text_lengths, [False], taught=taught, utt_id=utt_id)
         passes = [partial(self._subnet_loss, step, *row) for row in rows]
         loss = self.sum_losses(passes, (frames,) if predicted is None else (frames, predicted))
         step.note("loss", loss)
@@ -204,7 +206,7 @@ class SupernetEncRLModel(SupernetASRModel):
         for kind, distance in self._distances(taught.logits, logits, step.lengths).items():
             loss = loss + weights[kind] * step.note(f"loss_{kind}_{name}", distance)
         if self.settings.has("clip"):
-            clip, retrieval = self._clip(taught, enc, step.lengths)
+            clip, retrieval = self._clip(step, taught, enc)
             loss = loss + weights["clip"] * step.note(f"loss_clip_{name}", clip)
             step.note(f"retrieval_{name}", retrieval)
         agreement = distances.agreement(taught.logits, logits.detach(), step.lengths)
@@ -226,11 +228,11 @@ class SupernetEncRLModel(SupernetASRModel):
         }
         return {kind: compute() for kind, compute in known.items() if self.settings.has(kind)}
 
-    def _clip(self, taught: Taught, enc: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _clip(self, step: EncRLStep, taught: Taught, enc: Tensor) -> tuple[Tensor, Tensor]:
         """CLIP over the batch of all ranks: loss and retrieval accuracy."""
-        pooled = [distances.pool(one, lengths) for one in (taught.encoded, enc)]
+        pooled = [distances.pool(one, step.lengths) for one in (taught.encoded, enc)]
         if self.settings.normalize:
             pooled = [functional.normalize(one, dim=-1) for one in pooled]
         teacher, student = (gather_rows(one) for one in pooled)
         scale = self.settings.scale if self.log_scale is None else self.log_scale.exp()
-        return distances.clip(teacher, student, scale)
+        return distances.clip(teacher, student, scale, step.utt_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.utils.types import str_or_none
@@ -121,7 +122,8 @@ class SupernetEncRLTask(SupernetASRTask):
         """
         factory: Any = super().build_sequence_iter_factory(args, iter_options, mode)
         # with several processes, ESPnet has seen to it that each of them has an utterance
-        if _settings(args).has("clip") and not iter_options.distributed:
+        processes = torch.distributed.get_world_size() if iter_options.distributed else 1
+        if _settings(args).has("clip") and processes == 1:
             alone = next((batch for batch in factory.sampler if len(batch) < 2), None)
             if alone is not None:
                 raise ConfigError(

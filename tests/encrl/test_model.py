@@ -136,8 +136,8 @@ def test_normalised_clip_does_not_depend_on_lengths_of_vectors(tiny_model, speec
 
 def test_what_cannot_be_learnt_is_refused(tiny_model, speech):
     model = make_student(tiny_model)
-    with pytest.raises(DataError, match="only one"):
-        model(**batch(speech, (16000,)))
+    with pytest.raises(DataError, match="only one, 'alone': enlarge batch_size or batch_bins"):
+        model(**batch(speech, (16000,)), utt_id=["alone"])
     model.teacher = None
     with pytest.raises(ConfigError, match="no teacher: train it with encrl_train"):
         model(**batch(speech))
