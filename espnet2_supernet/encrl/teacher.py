@@ -43,7 +43,13 @@ class FrozenTeacher:
 
     def __init__(self, model: SupernetASRModel, subnet: str | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.subnet = model.supernet.subnet(subnet or next(iter(model.supernet.subnets)))
+        table = model.supernet.subnets
+        if subnet is not None and subnet not in table:
+            raise ConfigError(
+                f"teacher_subnet: the teacher has no subnet '{subnet}'; choose one of "
+                f"{', '.join(table)}"
+            )
+        self.subnet = model.supernet.subnet(subnet or next(iter(table)))
         if self.subnet.tokens is not None:
             raise ConfigError(
                 f"teacher_subnet: '{self.subnet.name}' leaves frames out; choose one without tokens"
@@ -52,7 +58,7 @@ class FrozenTeacher:
         if ctc is None:
             raise ConfigError(
                 "the teacher has no CTC head (its model_conf.ctc_weight is 0), whose outputs a "
-                "student could copy"
+                "student could copy: choose one that was trained with a ctc_weight above 0"
             )
         self.ctc = ctc
 

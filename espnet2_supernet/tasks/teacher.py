@@ -39,7 +39,10 @@ def attach_teacher(args: argparse.Namespace, student: SupernetEncRLModel) -> Non
     _, options = read_config(args.teacher_config_file, where)
     _check_options(options, args, where)
     model, _ = SupernetASRTask.build_model_from_file(args.teacher_config_file, where)
-    teacher = FrozenTeacher(model, args.teacher_subnet)
+    try:
+        teacher = FrozenTeacher(model, args.teacher_subnet)
+    except ConfigError as error:
+        raise ConfigError(f"teacher_model_file: {where}: {error}") from error
     _check_models(teacher, student, where)
     student.set_teacher(teacher)
 
@@ -104,7 +107,8 @@ def _check_models(teacher: FrozenTeacher, student: SupernetEncRLModel, where: st
     ]
     if blocks[1] > blocks[0]:
         raise ConfigError(
-            f"encoder_conf.num_blocks: the student has {blocks[1]} blocks, its teacher {blocks[0]}"
+            f"encoder_conf.num_blocks: the student has {blocks[1]} blocks, its teacher {blocks[0]} "
+            f"({where}): lower num_blocks, or choose a larger teacher_model_file or teacher_subnet"
         )
     if student.normalize is None:
         return

@@ -102,7 +102,10 @@ def _found(name: str, config: Path, option: str) -> Path:
     """
     file = Path(find_file(name, config) or "")
     if not file.is_file():
-        raise CheckpointError(f"{config}: {option}: {file}: no such file")
+        raise CheckpointError(
+            f"{config}: {option}: {file}: no such file, and what "
+            "it cost cannot be counted: put it back, or write where it is now into this config.yaml"
+        )
     return file
 
 

@@ -41,5 +41,5 @@ def test_what_init_param_brought_counts_where_it_was_made(tiny_corpus, trained, 
     assert f"not counted: what {lone} cost" in capsys.readouterr().out
     assert cost_text(third) == "0.0 / >0.1"
     lone.unlink()
-    with pytest.raises(CheckpointError, match="init_param: .*lone.pth: no such file"):
+    with pytest.raises(CheckpointError, match="init_param: .*lone.pth: no such file.* put it back"):
         module.training_cost(third)
