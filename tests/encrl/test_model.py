@@ -1,5 +1,7 @@
 """The student's model: one draw for both, a teacher that stays as it is, gradients."""
 
+import math
+
 import pytest
 import torch
 from espnet2.asr.ctc import CTC
@@ -13,6 +15,7 @@ from espnet2_supernet.features.log_mel import LogMelFrontend
 
 torch.set_num_threads(1)
 TOKENS = ["<blank>", "<unk>", "A", "B", "C", "D", "<space>", "<sos/eos>"]
+ONE = {"subnets": {"server": {"context": "full"}}}
 SUBNETS = {"server": {"context": "full"}, "device": {"context": {"chunk_size": 4}}}
 
 
@@ -54,6 +57,59 @@ def test_the_loss_is_the_sum_of_its_terms(tiny_model, speech):
     assert weight == 3 and all(0 <= stats[f"agreement_{name}"] <= 1 for name in SUBNETS)
 
 
+@torch.no_grad()
+def said_of_each(model, given):
+    """Logits (T, V) and frames (T, D) of teacher and student, each utterance heard alone."""
+    said = []
+    for wave, length in zip(given["speech"], given["speech_lengths"].tolist(), strict=True):
+        pair = []
+        for one in (model.teacher.model, model):
+            frames = one.encode(wave[None, :length], torch.tensor([length]), subnet="server")[0]
+            pair.append((one.ctc.ctc_lo(frames)[0].double(), frames[0].double()))
+        said.append(pair)
+    return said
+
+
+@pytest.mark.parametrize("outputs", ["log_softmax", "logits"])
+def test_distances_are_those_of_the_configured_outputs(tiny_model, speech, outputs):
+    weights = dict.fromkeys(("mse", "mae", "kl"), 1.0)
+    model = make_student(tiny_model, losses=weights, outputs=outputs, supernet_conf=ONE)
+    given = batch(speech)
+    stats, expected = model(**given)[1], dict.fromkeys(weights, 0.0)
+    for (theirs, _), (own, _) in said_of_each(model, given):
+        logs = theirs.log_softmax(-1), own.log_softmax(-1)
+        gap = theirs - own if outputs == "logits" else logs[0] - logs[1]
+        expected["mse"] += gap.square().mean() / 3
+        expected["mae"] += gap.abs().mean() / 3
+        expected["kl"] += (logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean() / 3
+    for key, value in expected.items():
+        found = stats[f"loss_{key}_server"].double().squeeze()
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_clip_has_the_scale_that_is_set_or_learnt(tiny_model, speech, learnt):
+    conf = {"scale": 0.3, "learn_scale": learnt}
+    model = make_student(tiny_model, losses={"clip": 1.0}, clip=conf, supernet_conf=ONE)
+    given = batch(speech)
+    said = said_of_each(model, given)
+    teacher, student = (torch.stack([pair[i][1].mean(0) for pair in said]) for i in range(2))
+
+    def check(scale):
+        scores = scale * (student @ teacher.T)
+        own = scores.log_softmax(1).diagonal() + scores.log_softmax(0).diagonal()
+        stats = model(**given)[1]
+        found = stats["loss_clip_server"].double().squeeze()
+        torch.testing.assert_close(found, -0.5 * own.mean(), rtol=1e-4, atol=1e-6)
+        assert ("clip_scale" in stats) == learnt
+        assert not learnt or float(stats["clip_scale"]) == pytest.approx(scale)
+
+    check(0.3)
+    if learnt:
+        torch.nn.init.constant_(model.log_scale, math.log(0.6))
+        check(0.6)
+
+
 def test_padding_changes_nothing(tiny_model, speech):
     model = make_student(tiny_model, losses={"mse": 1.0, "kl": 1.0, "clip": 1.0})
     given = batch(speech)
@@ -67,8 +123,7 @@ def test_padding_changes_nothing(tiny_model, speech):
 
 
 def test_a_student_with_the_teachers_weights_has_nothing_to_learn(tiny_model, speech):
-    table = {"subnets": {"server": {"context": "full"}}}
-    model = make_student(tiny_model, num_blocks=2, losses={"mse": 1.0}, supernet_conf=table)
+    model = make_student(tiny_model, num_blocks=2, losses={"mse": 1.0}, supernet_conf=ONE)
     states = {k: v for k, v in tiny_model().state_dict().items() if k in model.state_dict()}
     states = {k: v for k, v in states.items() if k.startswith(("encoder.", "ctc."))}
     model.load_state_dict(states, strict=False)
