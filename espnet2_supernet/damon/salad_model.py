@@ -15,10 +15,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from espnet2_supernet.damon.detector import SaladDetector
 from espnet2_supernet.damon.labels import salient
 from espnet2_supernet.encoder.encoder import SupernetEncoder
+from espnet2_supernet.encoder.stack import BlockStack
 from espnet2_supernet.errors import ConfigError, DataError
 from espnet2_supernet.features import views
 from espnet2_supernet.supernet.context import Context
-from espnet2_supernet.supernet.depth import LayerStack
 
 
 class FrozenFront(nn.Module):
@@ -35,7 +35,7 @@ class FrozenFront(nn.Module):
     ) -> None:
         super().__init__()
         self.frontend, self.normalize, self.encoder = frontend, normalize, encoder
-        encoder.blocks, encoder.norm = LayerStack([]), nn.Identity()
+        encoder.blocks, encoder.norm = BlockStack([]), nn.Identity()
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> FrozenFront:

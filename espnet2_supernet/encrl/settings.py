@@ -8,6 +8,7 @@ from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys
 
+MODEL_KEYS = ("losses", "outputs", "clip", "clean_teacher")  # of model_conf, a student's alone
 LOSSES = ("mse", "clip", "mae", "kl", "asr")
 PAPER_LOSSES = {"mse": 1.0, "clip": 1.0}  # equation 2
 PAPER_SCALE = 1 / 0.07  # of the dot products, as the paper's code has it: fixed

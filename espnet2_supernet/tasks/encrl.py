@@ -11,7 +11,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.utils.types import str_or_none
 
 from espnet2_supernet.encrl.model import SupernetEncRLModel
-from espnet2_supernet.encrl.settings import EncRLSettings
+from espnet2_supernet.encrl.settings import MODEL_KEYS, EncRLSettings
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.tasks.asr import SupernetASRTask
 from espnet2_supernet.tasks.teacher import attach_teacher
@@ -136,6 +136,5 @@ class SupernetEncRLTask(SupernetASRTask):
 
 def _settings(args: argparse.Namespace) -> EncRLSettings:
     conf = args.model_conf or {}
-    given = (conf.get(name) for name in ("losses", "outputs", "clip", "clean_teacher"))
-    losses, outputs, clip, clean = given
+    losses, outputs, clip, clean = (conf.get(name) for name in MODEL_KEYS)
     return EncRLSettings.parse(losses, outputs or "log_softmax", clip, clean or False)

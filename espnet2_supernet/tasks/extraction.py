@@ -16,6 +16,7 @@ from espnet2_supernet.asr.heads import OWN_HEADS
 from espnet2_supernet.atomic import atomic_files
 from espnet2_supernet.encoder.sizes import encoder_sizes
 from espnet2_supernet.encoder.stack import norm_places
+from espnet2_supernet.encrl.settings import MODEL_KEYS
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.spec import MaskSpec
 from espnet2_supernet.tasks.asr import SupernetASRTask
@@ -23,8 +24,8 @@ from espnet2_supernet.tasks.loading import write_stats
 from espnet2_supernet.train.checkpoint import atomic_save, load_strictly
 from espnet2_supernet.train.monitor import count_weights
 
-# Tensors that the extracted encoder or the subnet's head brings along, or no one has
-FOREIGN = ("encoder.", "pruner.", OWN_HEADS)
+# Tensors that the extracted encoder or the subnet's head brings along, or that only training needs
+FOREIGN = ("encoder.", "pruner.", "log_scale", OWN_HEADS)
 TOLERANCE = 1e-5  # the same numbers in the same order: in practice the outputs are equal
 
 
@@ -197,11 +198,11 @@ def _build(args: argparse.Namespace, table: Mapping[str, Any], **changes: Any) -
 def _options(
     args: argparse.Namespace, table: Mapping[str, Any], **changes: Any
 ) -> argparse.Namespace:
-    """Copy options with another table of subnets."""
+    """Copy options with another table of subnets; a student becomes a plain recogniser."""
     kinds = [(row.get("tokens") or {}).get("kind") for row in table["subnets"].values()]
     unused = ("supernet_conf",) if "salad" in kinds else ("supernet_conf", "detector")
-    model_conf = {k: v for k, v in args.model_conf.items() if k not in unused}
-    given = {"supernet_conf": dict(table), "model_conf": model_conf, **changes}
+    model_conf = {k: v for k, v in args.model_conf.items() if k not in (*unused, *MODEL_KEYS)}
+    given = {"model": "supernet", "supernet_conf": dict(table), "model_conf": model_conf, **changes}
     return argparse.Namespace(**{**vars(args), **given})
 
 

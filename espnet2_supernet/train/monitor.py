@@ -156,7 +156,7 @@ class EpochMonitor:
 
 
 def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
-    """Count the weights of one subnet, heads outside the supernet included.
+    """Count the weights of one subnet that recognition needs, its heads included.
 
     Args:
         model: Model with ``supernet``.
@@ -169,7 +169,9 @@ def count_weights(model: torch.nn.Module, name: str) -> dict[str, int]:
     counts = dict(supernet.counts(name, model))
     detector: Any = getattr(model, "detector", None)
     heads: Any = getattr(model, "ctc_heads", None)
+    scale: Any = getattr(model, "log_scale", None)  # a student's, of a loss
     unused = 0 if heads is None else heads.unused_parameters()
+    unused += 0 if scale is None else scale.numel()
     if detector is not None and not supernet.subnet(name).uses_detector:
         unused += sum(p.numel() for p in detector.parameters())
     counts["parameters"] -= unused

@@ -1,12 +1,14 @@
 """The command that trains a student: from configuration to checkpoints, without any text."""
 
 import hashlib
+import json
 
 import pytest
 import torch
 import yaml
 
-from espnet2_supernet.bin import asr_inference, asr_train, encrl_train
+from espnet2_supernet.asr.model import SupernetASRModel
+from espnet2_supernet.bin import asr_inference, asr_train, encrl_train, prune_extract
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.tasks.asr import SupernetASRTask
 
@@ -46,6 +48,17 @@ def test_a_student_is_decoded_as_any_recogniser(student, tiny_corpus, tmp_path, 
         [*cmd, "--data_path_and_name_and_type", scp, "--output_dir", str(tmp_path / "out")]
     )
     assert len((tmp_path / "out/text").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("subnet", ["server", "device"])
+def test_a_student_is_extracted_as_a_plain_recogniser(student, tmp_path, subnet):
+    cmd = ["--asr_model_file", str(student / "valid.loss.ave.pth"), "--subnet", subnet]
+    prune_extract.main([*cmd, "--output_dir", str(tmp_path / "out")])
+    summary = json.loads((tmp_path / "out/extract.json").read_text())
+    model, args = SupernetASRTask.build_model_from_file(model_file=tmp_path / "out/model.pth")
+    assert type(model) is SupernetASRModel and args.model == "supernet"
+    assert sum(p.numel() for p in model.parameters()) == summary["parameters"]
+    assert summary["max_abs_diff"] <= 1e-5 and "losses" not in args.model_conf
 
 
 def test_statistics_need_no_teacher(tiny_corpus, tmp_path):

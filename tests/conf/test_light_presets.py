@@ -16,7 +16,11 @@ TOKENS = ["<blank>", "<unk>", *map(str, range(253)), "<sos/eos>"]
 RECIPES = sorted(CONF.parent.glob("egs/*/light1/conf/**/train*.yaml"))
 
 
-def build(name: str, num_blocks: int | None = None):
+# 12, 6, 4 and 2 blocks of 144/576 with 30 characters, as the table of egs/an4/light1 has them
+AN4 = {12: "5.90", 6: "3.00", 4: "2.04", 2: "1.07"}
+
+
+def build(name: str, num_blocks: int | None = None, tokens: list[str] = TOKENS):
     from espnet2_supernet.tasks.asr import SupernetASRTask
     from espnet2_supernet.tasks.encrl import SupernetEncRLTask
 
@@ -26,7 +30,7 @@ def build(name: str, num_blocks: int | None = None):
     assert set(given) <= set(default)
     if num_blocks is not None:
         given["encoder_conf"]["num_blocks"] = num_blocks
-    args = default | given | {"token_list": TOKENS, "normalize": None}
+    args = default | given | {"token_list": tokens, "normalize": None}
     return SupernetASRTask.build_model(argparse.Namespace(**args))
 
 
@@ -41,6 +45,18 @@ def test_parameters_are_the_papers(name, num_blocks):
     assert blocks == (num_blocks or {"train_light": 12}.get(name, 6))
     assert model.supernet.counts("server", model)["parameters"] == PAPER[blocks] + FINAL_NORM
     assert sum(p.numel() for p in model.encoder.norm.parameters()) == FINAL_NORM
+
+
+@pytest.mark.parametrize("name", ["train", "train_encrl", "train_finetune"])
+def test_parameters_of_an4_are_those_of_its_table(name):
+    given = f"../egs/an4/light1/conf/{name}"
+    default = {"train": 12}.get(name, 6)
+    for blocks in (None, 12, 6, 4, 2):
+        model = build(given, blocks, TOKENS[:29] + TOKENS[-1:])
+        size = model.supernet.counts("server", model)["parameters"]
+        assert f"{size / 1e6:.2f}" == AN4[blocks or default]
+    row = "|parameters|" + "|".join(f"{size} M" for size in AN4.values()) + "||"
+    assert row in (CONF.parent / "egs/an4/light1/README.md").read_text().splitlines()
 
 
 def test_exits_have_the_sizes_of_models_of_their_own():

@@ -102,6 +102,21 @@ def test_an_rnnt_head_that_is_new_stays_random(tiny_corpus, student, tmp_path, c
     asr_train.main([*cmd, "--max_epoch", "2", "--init_model_file", "gone.pth"])  # resumed
 
 
+def test_an_rnnt_alone_leaves_the_ctc_head_behind(tiny_corpus, larger, tmp_path, caplog):
+    caplog.set_level("INFO")
+    transducer = {"predictor": "stateless", "predictor_conf": {"embed_size": 8}}
+    conf = {"ctc_weight": 0.0, "transducer": transducer}
+    args = parse(options(tiny_corpus, tmp_path, larger, model_conf=conf))
+    starting.check_start(args, SupernetASRTask.class_choices_list)
+    model = SupernetASRTask.build_model(args)
+    SupernetASRTask.build_optimizers(args, model)
+    assert model.ctc is None and "initialised at random: joint_network, predictor" in caplog.text
+    before = torch.load(larger / "model.pth", weights_only=True)
+    key = "attention.linear_q.weight"
+    taken = model.state_dict()[f"encoder.blocks.0.{key}"]
+    assert torch.equal(taken, before[f"encoder.blocks.4.{key}"])
+
+
 def test_a_student_can_start_from_its_teacher(tiny_corpus, trained, tmp_path):
     start = str(trained / "valid.loss.ave.pth")
     config = tiny_corpus.write_encrl_config(
