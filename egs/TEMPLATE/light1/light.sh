@@ -25,7 +25,7 @@ python=python3                         # Python command
 recipe=../supernet1                    # the corpus's recipe
 corpus_args=""                         # options of its run.sh that go with the models, e.g. "--nbpe 256"
 recipe_args=""                         # more options of its run.sh, e.g. "--ngpu 4 --inference_nj 8"
-sizes="6 4 2"                          # blocks of the small models
+sizes="6 4 2"                          # blocks of the small models; of early_exit and layer_drop, their rows say
 student_blocks=6                       # blocks of the student of stage 3
 student_init=random                    # what they start from: random, or last, first or spread of the large model's
 init_blocks=last                       # blocks that a smaller size starts from: last, first or spread
@@ -77,6 +77,19 @@ train() { # NAME CONFIG ARGS COMMAND
         --train_command "${4:-asr_train}"
 }
 
+tell_depths() { # CONFIG: one model for all sizes has the depths of its rows, whatever --sizes says
+    local depths
+    [ -f "$1" ] || return 0 # train says so
+    depths=$("${python}" -c 'import sys, yaml
+rows = yaml.safe_load(open(sys.argv[1]))["supernet_conf"]["subnets"].values()
+depths = [(row or {}).get("depth") for row in rows]
+depths = {depth["layers"] if isinstance(depth, dict) else depth for depth in depths} - {None}
+print(*sorted(depths, reverse=True))' "$1")
+    # shellcheck disable=SC2086  # words
+    [ "$(printf '%s\n' ${sizes} | sort -rnu | paste -sd ' ')" = "${depths}" ] ||
+        log "  $1 has rows of ${depths} blocks, not of --sizes \"${sizes}\": change its supernet_conf.subnets for others"
+}
+
 student=encrl${student_blocks}
 [ "${student_init}" = random ] || student+=_${student_init}
 
@@ -114,6 +127,7 @@ stage_5() {
         case ${name} in teacher_init | kd | joint) teacher=$(model_of large) ;; esac
         case ${name} in
             early_exit | layer_drop) # one model for all sizes
+                tell_depths "conf/tuning/train_${name}.yaml"
                 train "${name}" "conf/tuning/train_${name}.yaml" ""
                 continue
                 ;;
