@@ -62,7 +62,8 @@ class JointStep:
     def ctc_loss(self, name: str, log_probs: Tensor) -> Tensor:
         """CTC loss of a subnet with ``log_probs (B, T, V)``, mean over utterances.
 
-        An utterance with more tokens than frames has no path and counts zero, as in ESPnet.
+        An utterance with more tokens than frames has no path and counts zero, as in ESPnet; in
+        validation also one of which a rule keeps too few.
         """
         losses = torch.nn.functional.ctc_loss(
             log_probs.transpose(0, 1).float(),

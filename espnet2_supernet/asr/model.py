@@ -165,10 +165,14 @@ class SupernetASRModel(SubnetEncoding, ESPnetASRModel):
         needed = frames_needed(step.text, step.text_lengths)
         for subnet, context, _ in rows:
             seen, made_of = (views.view_of(x, step.views, context) for x in (raw, feats))
-            least = None if self._restores(subnet.name) else needed
+            least = needed if self._needs_path(subnet.name) else None
             keep = self.choose_frames(subnet.name, seen, made_of, step.lengths, least)
             if keep is not None:
                 step.keep[subnet.name] = keep
+
+    def _needs_path(self, name: str) -> bool:
+        """Whether a subnet keeps at least what CTC needs: in training, as decoding has no text."""
+        return self.training and self.ctc_of(name) is not None and not self._restores(name)
 
     def _restores(self, name: str) -> bool:
         """Whether a subnet has an output for every frame, those that it drops included."""
