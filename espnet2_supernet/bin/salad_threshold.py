@@ -97,7 +97,7 @@ def run(args: Namespace) -> dict[str, Any]:
     frames = score(args, model.eval(), info.blank_id)
     threshold = choose_threshold(frames, **target)
     told: dict[str, Any] = {"model": str(args.salad_model_file), "labels": str(args.labels)}
-    told |= report(frames, threshold)
+    told |= report(frames, threshold, at_most=args.keep_ratio is not None)
     model.detector.threshold.fill_(told["threshold"])
     states = {f"detector.{key}": value for key, value in model.detector.state_dict().items()}
     args.output_dir.mkdir(parents=True, exist_ok=True)

@@ -73,3 +73,8 @@ class SaladDetector(nn.Module):
             rest.append(seen[..., seen.size(2) - past.size(2) :])
             hidden = F.silu(convolution(seen))
         return self.linear_out(hidden.transpose(1, 2))[..., 0], torch.stack(rest, dim=1)
+
+
+def log_odds(probability: float) -> float:
+    """Return the logarithm of p / (1 - p), of p in float64: 0.99999999 is below 1 there only."""
+    return float(torch.logit(torch.tensor(probability, dtype=torch.float64)))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espnet2_supernet.damon.detector import SaladDetector
+from espnet2_supernet.damon.detector import SaladDetector, log_odds
 from espnet2_supernet.damon.keep_rule import KeepRule, RuleState
 from espnet2_supernet.encoder.layouts import counted_block
 from espnet2_supernet.errors import ConfigError, check_keys
@@ -36,8 +36,7 @@ class Salad(KeepRule):
     def threshold(self) -> float:
         """Log-odds from which a frame is kept."""
         given = self.spec.threshold
-        own = self.detector.threshold if given is None else torch.tensor(given)
-        return float(torch.logit(own.double()))
+        return log_odds(float(self.detector.threshold) if given is None else given)
 
     def init_state(self, batch_size: int) -> RuleState:
         """Return the state before the first frame."""

@@ -16,9 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet2_supernet.damon.detector import log_odds
 from espnet2_supernet.errors import ConfigError, DataError
 
 CURVE = tuple(i / 20 for i in range(1, 20))  # probabilities of the reported curve
+# Probabilities that a detector can store, which are float32, and whose log-odds are finite
+LEAST, MOST = 2.0**-126, 1 - 2.0**-24
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def choose_threshold(
 ) -> float:
     """Choose the largest threshold with so much recall, or the least that keeps so few frames.
 
-    It lies halfway between two scores, far from where rounding could change a decision.
+    It lies halfway between two scores, far from where rounding could change a decision. Of equal
+    scores all are kept or none.
 
     Args:
         frames: The validation set.
@@ -71,7 +75,7 @@ def choose_threshold(
 
     Raises:
         ConfigError: If not exactly one of them is given, inside (0, 1].
-        DataError: If there is no salient frame.
+        DataError: If there is no salient frame, or the keep ratio leaves first frames only.
 
     Example:
         >>> frames = ScoredFrames(
@@ -87,13 +91,72 @@ def choose_threshold(
         raise DataError("there is no salient frame to choose a threshold by")
     ranked = frames.scores.double().sort(descending=True).values
     if keep_ratio is not None:
-        lowest = ranked[max(0, int(fraction * len(ranked) + 1e-6) - 1)]
+        lowest = _lowest_of_best(ranked, fraction)
     else:
         wanted = frames.best if recall is None else frames.scores[frames.targets]
         wanted = wanted.double().sort(descending=True).values
         lowest = wanted[max(0, math.ceil(fraction * len(wanted) - 1e-6) - 1)]
     below = ranked[ranked < lowest]
+    if lowest.isinf():  # first frames, which are kept in any case, do
+        return float(below[0] + 1.0) if len(below) else 0.0
     return float((lowest + below[0]) / 2 if len(below) else lowest - 1.0)
+
+
+def _lowest_of_best(ranked: Tensor, keep_ratio: float) -> Tensor:
+    """Return the least score, a scalar, that at most so many of scores ``(N,)``, best first, reach.
+
+    Raises:
+        DataError: If only the infinite scores of first frames are so few, or not even they.
+    """
+    most = int(keep_ratio * len(ranked) + 1e-6)
+    kept = ranked[:most]
+    if most < len(ranked):
+        kept = kept[kept > ranked[most]]
+    if not len(kept) or kept[-1].isinf():
+        raise DataError(
+            f"keep ratio {keep_ratio:g}: nothing but the first frame of each utterance is left, "
+            "since too many other frames have one score, or so few are wanted; ask for more, or "
+            "train the detector further"
+        )
+    return kept[-1]
+
+
+def as_probability(frames: ScoredFrames, threshold: float, at_most: bool) -> float:
+    """Turn log-odds into the probability that a detector stores, in float32.
+
+    Args:
+        frames: The validation set.
+        threshold: Log-odds from which a frame is kept.
+        at_most: Where float32 is too coarse, keep fewer frames rather than more.
+
+    Returns:
+        Inside (0, 1). Decides about these frames as the log-odds do, wherever one can.
+
+    Raises:
+        DataError: If the scores lie where all probabilities are 1 or 0.
+
+    Example:
+        >>> frames = ScoredFrames(
+        ...     torch.tensor([18.0, 15.0]), torch.tensor([True, False]),
+        ...     runs=torch.tensor([0, 1]), blank=torch.zeros(2).bool())
+        >>> as_probability(frames, 17.5, at_most=True) < 1
+        True
+    """
+    nearest = torch.tensor(threshold).double().sigmoid().clamp(LEAST, MOST).float()
+    below, above = (nearest.nextafter(end).clamp(LEAST, MOST) for end in nearest.new_tensor([0, 1]))
+    wanted = frames.scores.double() >= threshold
+    kept = {one: frames.scores >= log_odds(one) for one in map(float, (nearest, below, above))}
+    fitting = [one for one, found in kept.items() if torch.equal(found, wanted)]
+    for one, found in kept.items():
+        is_bounded = bool((found <= wanted if at_most else found >= wanted).all())
+        if is_bounded and bool(frames.scores[found].isfinite().any()):
+            fitting.append(one)
+    if not fitting:
+        raise DataError(
+            f"log-odds of {threshold:.6g}, the threshold, are no probability in float32: the "
+            "detector is too sure; train it for fewer epochs or with more weight_decay"
+        )
+    return fitting[0]
 
 
 def _only_fraction(*values: float | None) -> float:
@@ -149,14 +212,26 @@ def chance(frames: ScoredFrames, keep_ratio: float) -> dict[str, float]:
     }
 
 
-def report(frames: ScoredFrames, threshold: float) -> dict[str, Any]:
-    """Return the measures at the threshold and at others, and those of the teacher's runs."""
-    curve = [
-        {"threshold": p, **measures(frames, float(torch.logit(torch.tensor(p))))} for p in CURVE
-    ]
-    at_threshold = measures(frames, threshold)
+def report(frames: ScoredFrames, threshold: float, at_most: bool = False) -> dict[str, Any]:
+    """Return what is stored, and what it does.
+
+    Args:
+        frames: The validation set.
+        threshold: Result of :func:`choose_threshold`.
+        at_most: Whether it was chosen by the frames kept.
+
+    Returns:
+        The threshold as a probability; the measures at it and at others, and those of the
+        teacher's runs.
+
+    Raises:
+        DataError: If it cannot be stored, see :func:`as_probability`.
+    """
+    stored = as_probability(frames, threshold, at_most)
+    curve = [{"threshold": p, **measures(frames, log_odds(p))} for p in CURVE]
+    at_threshold = measures(frames, log_odds(stored))
     return {
-        "threshold": float(torch.tensor(threshold).sigmoid()),
+        "threshold": stored,
         **at_threshold,
         "by_chance": chance(frames, at_threshold["keep_ratio"]),
         "frames": len(frames.scores),
