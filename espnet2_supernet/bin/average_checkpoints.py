@@ -7,8 +7,9 @@ python -m espnet2_supernet.bin.average_checkpoints \
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet2_supernet.bin import run_main
 from espnet2_supernet.bin._options import PrintConfig, command_parser
@@ -33,6 +34,42 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def noting_gaps(
+    states: Iterator[dict[str, Any]], has_gap: dict[str, list[bool]]
+) -> Iterator[dict[str, Any]]:
+    """Pass state dicts on, and note of each whether what may be no number is none.
+
+    Args:
+        states: State dicts.
+        has_gap: By name of a tensor, one entry for each state dict that passes.
+
+    Yields:
+        The state dicts.
+    """
+    for state in states:
+        for key, found in has_gap.items():
+            found.append(key in state and not bool(state[key].isfinite().all()))
+        yield state
+
+
+def check_finite(average: Mapping[str, Any], has_gap: Mapping[str, Sequence[bool]]) -> None:
+    """Refuse an average that is no number, but where none of its checkpoints has one yet.
+
+    Args:
+        average: State dict.
+        has_gap: Result of :func:`noting_gaps`.
+
+    Raises:
+        CheckpointError: Naming the tensor.
+    """
+    for key, value in average.items():
+        if not bool(value.isfinite().all()) and not all(has_gap.get(key, [False])):
+            raise CheckpointError(
+                f"'{key}' of the average is not finite: a checkpoint is damaged or its training "
+                "diverged; take other epochs. Nothing was written"
+            )
+
+
 def main(cmd: Sequence[str] | None = None) -> None:
     """Average checkpoints.
 
@@ -44,6 +81,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         ConfigError: If ``--asr_train_config`` cannot be used.
     """
     args = get_parser().parse_args(cmd)
+    from espnet2_supernet.damon.detector import THRESHOLD_KEY
     from espnet2_supernet.sparsity.averaging import average_into, average_state_dicts
     from espnet2_supernet.train.checkpoint import atomic_save, load_weights
 
@@ -53,7 +91,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         raise CheckpointError(f"--out {out}: is one of --model_files; choose another name")
     if not out.parent.is_dir():
         raise CheckpointError(f"--out {out}: the folder {out.parent} does not exist")
-    states = (load_weights(file) for file in files)
+    has_gap: dict[str, list[bool]] = {THRESHOLD_KEY: []}
+    states = noting_gaps((load_weights(file) for file in files), has_gap)
     if args.asr_train_config is None:
         average = average_state_dicts(states, names=files)
     else:
@@ -61,12 +100,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
         model, _ = SupernetASRTask.build_model_from_file(args.asr_train_config, files[-1])
         average = average_into(model, states, files)
-    bad = [key for key, value in average.items() if not bool(value.isfinite().all())]
-    if bad:
-        raise CheckpointError(
-            f"'{bad[0]}' of the average is not finite: a checkpoint is damaged or its training "
-            "diverged; take other epochs. Nothing was written"
-        )
+    check_finite(average, has_gap)
     atomic_save(average, out)
     print(f"{out}: average of {len(files)} checkpoints")
 

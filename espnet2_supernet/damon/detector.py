@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from espnet2_supernet.errors import ConfigError
 
+# Name of the threshold in a recogniser or a detector; it is no number until it is chosen
+THRESHOLD_KEY = "detector.threshold"
+
 
 class SaladDetector(nn.Module):
     """Causal detector of salient frames over what the first block would read.

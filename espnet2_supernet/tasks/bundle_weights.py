@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet2_supernet.damon.detector import THRESHOLD_KEY
 from espnet2_supernet.runtime.bundle import Weights
 from espnet2_supernet.runtime.bundle.block_matrix import BlockMatrix
 from espnet2_supernet.runtime.bundle.description import Description
@@ -18,7 +19,6 @@ HEADS = ("ctc.ctc_lo.", "predictor.", "joint_network.")
 # SALAD's detector and what it reads stay in float32: rounded scores would keep other frames than
 # those that the subnet was trained with.
 EXACT = ("detector.", "encoder.subsampling.")
-THRESHOLD = "detector.threshold"  # which the description has
 INDEX_BYTES = 2  # of the place of a block
 
 
@@ -40,7 +40,8 @@ def bundle_weights(model: Any, name: str, description: Description) -> Weights:
     int8 = description.precision == "int8"
     weights: Weights = {}
     for key, value in states.items():
-        if not key.startswith(("encoder.", *HEADS, *exact)) or key == THRESHOLD:
+        # the threshold is in the description
+        if not key.startswith(("encoder.", *HEADS, *exact)) or key == THRESHOLD_KEY:
             continue
         if key.startswith(exact):
             weights[key] = value
