@@ -60,7 +60,10 @@ def score(args: Namespace, model: Any, blank_id: int) -> ScoredFrames:
     rules, parts, num_runs = AudioRules(fs=model.front.frontend.fs), [], 0
     for key, path in read_utterances(args.wav_scp).items():
         if key not in labels:
-            raise DataError(f"{args.labels}: no labels of utterance '{key}'")
+            raise DataError(
+                f"{args.labels}: no labels of utterance '{key}' of {args.wav_scp}; label all of "
+                "them with salad_labels, or leave it out of the list"
+            )
         speech = torch.from_numpy(read_audio(path, rules).samples)[None]
         told = torch.from_numpy(labels[key].copy()).long()[None]
         lengths = [torch.tensor([x.size(1)]) for x in (speech, told)]
@@ -83,7 +86,7 @@ def run(args: Namespace) -> dict[str, Any]:
     target = {name: getattr(args, name) for name in TARGETS}
     if sum(value is not None for value in target.values()) != 1:
         raise ConfigError("give --recall, --run_recall or --keep_ratio, one of them")
-    from espnet2_supernet.damon.labels import check_tokens, read_info
+    from espnet2_supernet.damon.labels import check_files, check_tokens, read_info
     from espnet2_supernet.damon.threshold import choose_threshold, report
     from espnet2_supernet.data.files import atomic_path
     from espnet2_supernet.tasks.loading import read_config
@@ -92,6 +95,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
     model, options = SaladTask.build_model_from_file(None, args.salad_model_file)
     info, _ = read_info(args.labels)
+    check_files(args.labels)
     tokens = read_config(None, options.asr_model_file)[1]["token_list"]
     check_tokens(info, tokens, options.asr_model_file)
     frames = score(args, model.eval(), info.blank_id)

@@ -198,6 +198,26 @@ def read_info(scp: str | Path) -> tuple[LabelInfo, Mapping[str, Any]]:
     return info, told
 
 
+def check_files(scp: str | Path) -> None:
+    """Refuse labels that were moved or deleted; ``labels.scp`` has the whole path of each.
+
+    Raises:
+        DataError: Naming the file.
+    """
+    try:
+        lines = Path(scp).read_text(encoding="utf-8").splitlines()
+        arks = {line.split(maxsplit=1)[1].rsplit(":", 1)[0] for line in lines}
+    except (OSError, ValueError, IndexError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "not a list of labels"
+        raise DataError(f"{scp}: {reason}; write the labels anew with salad_labels") from error
+    gone = sorted(ark for ark in arks if not os.path.isfile(ark))
+    if gone:
+        raise DataError(
+            f"{gone[0]}: no such file, but {scp} says that the labels are there; put it back, or "
+            "write the labels anew with salad_labels"
+        )
+
+
 def check_tokens(info: LabelInfo, tokens: Iterable[str], where: str) -> None:
     """Refuse a teacher whose labels mean other tokens.
 

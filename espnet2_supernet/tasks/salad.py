@@ -13,7 +13,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
-from espnet2_supernet.damon.labels import check_tokens, read_info
+from espnet2_supernet.damon.labels import check_files, check_tokens, read_info
 from espnet2_supernet.damon.salad_model import FrozenFront, SaladModel
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.tasks import loading, training_data, validation
@@ -113,7 +113,7 @@ def _check_labels(args: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: If a teacher had another token list.
-        DataError: If what made the labels is not known.
+        DataError: If what made the labels is not known, or their files are gone.
     """
     tokens = _asr_options(args)["token_list"]
     triples = [
@@ -123,3 +123,4 @@ def _check_labels(args: argparse.Namespace) -> None:
         if name == "labels":
             info, _ = read_info(path)
             check_tokens(info, tokens, args.asr_model_file)
+            check_files(path)

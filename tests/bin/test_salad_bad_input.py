@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from espnet2_supernet.bin import salad_threshold
 from espnet2_supernet.damon.labels import LabelInfo, write_labels
 from espnet2_supernet.errors import CheckpointError, ConfigError, DataError
 
@@ -57,6 +58,33 @@ def test_labels_of_other_frames_name_the_utterance(salad_labels, tmp_path, train
     other = relabelled(salad_labels, tmp_path, lambda x: np.repeat(x, 2))
     with pytest.raises(DataError, match=r"utterance 'train\d': \d+ labels for \d+ frames"):
         train_detector(tmp_path / "exp", other)
+
+
+def choose(detector, labels, wav_scp, out):
+    salad_threshold.main(
+        ["--salad_model_file", str(detector / "valid.loss.ave.pth"), "--output_dir", str(out),
+         "--wav_scp", str(wav_scp), "--labels", str(labels / "valid" / "labels.scp"),
+         "--keep_ratio", "0.5"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["labels.ark", "labels.scp"])
+def test_labels_that_are_gone_are_named(
+    salad_labels, tmp_path, train_detector, detector, tiny_corpus, name
+):
+    other = relabelled(salad_labels, tmp_path, lambda x: x)
+    (other / "valid" / name).unlink()
+    message = f"valid/{name}: no such file.* anew with salad_labels"
+    with pytest.raises(DataError, match=message):
+        train_detector(tmp_path / "exp", other)
+    with pytest.raises(DataError, match=message):
+        choose(detector, other, tiny_corpus.root / "valid" / "wav.scp", tmp_path / "out")
+
+
+def test_an_utterance_without_labels_is_named(salad_labels, tmp_path, detector, tiny_corpus):
+    scp = tiny_corpus.root / "train" / "wav.scp"
+    with pytest.raises(DataError, match="no labels of utterance 'train0' of .* with salad_labels"):
+        choose(detector, salad_labels, scp, tmp_path / "out")
 
 
 def test_another_recogniser_cannot_be_resumed(detector, tmp_path, train_detector):
