@@ -29,7 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--asr_train_config",
         help="config.yaml of the training: if given, masks may differ (the schedule had not "
-        "ended) and are estimated again from the averaged weights",
+        "ended) and are estimated again from the averaged weights; not under prune_and_grow, l0 or "
+        "rewind, whose masks do not follow from the weights",
     )
     return parser
 

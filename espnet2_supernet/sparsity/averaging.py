@@ -77,10 +77,12 @@ def average_into(
         estimated from the averaged weights at the sparsity of the last checkpoint.
 
     Raises:
-        CheckpointError: If the checkpoints do not fit each other or the model.
+        CheckpointError: If the checkpoints do not fit each other or the model, or masks differ
+            that do not follow from the weights.
     """
     pruners = [module for module in model.modules() if isinstance(module, Pruner)]
-    model.load_state_dict(average_state_dicts(states, bool(pruners), names))
+    may_change = bool(pruners) and all(one.schedule_spec.masks_follow_weights for one in pruners)
+    model.load_state_dict(average_state_dicts(states, may_change, names))
     for pruner in pruners:
         pruner.recompute()
     return model.state_dict()
@@ -122,5 +124,6 @@ def _check_same(
         if value.dtype == torch.bool and not allow_mask_change and not torch.equal(value, other):
             raise CheckpointError(
                 f"{name}, '{key}': the mask differs from the one before; average "
-                "checkpoints from after the schedule's end, or recompute the masks (average_into)"
+                "checkpoints from after the schedule's end, or recompute the masks "
+                "(--asr_train_config), which prune_and_grow, l0 and rewind do not allow"
             )

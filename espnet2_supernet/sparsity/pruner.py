@@ -178,7 +178,7 @@ class Pruner(SchedulePosition):
         Frozen masks stay: the weights were trained to them. Masks before ``begin`` stay too, and
         those of swaps, gates or rewound weights, which remember more than the weights tell.
         """
-        if any(one is not None for one in (self.growth, self.gates, self.rewinding)):
+        if not self.schedule_spec.masks_follow_weights:
             return
         if self._knows_schedule() and int(self.step) >= self.schedule.begin and not self.frozen:
             self.update_masks()

@@ -64,6 +64,11 @@ class ScheduleSpec:
         return grows or self.adjust == "dense" or self.kind == "l0" or self.rewind
 
     @property
+    def masks_follow_weights(self) -> bool:
+        """Whether masks can be told from the weights alone; not after swaps, gates or rewinding."""
+        return self.kind not in ("prune_and_grow", "l0") and not self.rewind
+
+    @property
     def needs_total_steps(self) -> bool:
         """Whether a fraction has to be turned into steps."""
         used = (self.begin,) if self.kind == "one_shot" else (self.begin, self.end)
