@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -147,6 +148,30 @@ def make_rules(
         if spec.kind != "none"
     }
     return rules, made
+
+
+def warn_of_moving_frames(model: Any) -> None:
+    """Log a warning if a detector, which does not learn, reads frames that training changes.
+
+    Args:
+        model: What will be trained, with frozen parameters already marked.
+    """
+    rules: Mapping[str, KeepRule] = getattr(model, "rules", {})
+    subnets = [name for name, rule in rules.items() if isinstance(rule, Salad)]
+    if not subnets:
+        return
+    parts = {"frontend": model.frontend, "encoder.subsampling": model.encoder.subsampling}
+    moving = [
+        name
+        for name, part in parts.items()
+        if part is not None and any(p.requires_grad for p in part.parameters())
+    ]
+    if moving:
+        logging.warning(
+            f"subnet '{subnets[0]}' drops frames by a detector that was trained on the frames of "
+            f"{' and '.join(moving)}, which this training changes: write "
+            f"freeze_param: [{', '.join(moving)}]"
+        )
 
 
 def _check_convolved(name: str, spec: TokenSpec) -> None:

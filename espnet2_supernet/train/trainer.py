@@ -13,6 +13,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.train import trainer as host
 from espnet2.train.trainer import Trainer
 
+from espnet2_supernet.damon.rules import warn_of_moving_frames
 from espnet2_supernet.errors import CheckpointError, ConfigError
 from espnet2_supernet.sparsity.pruner import Pruner
 from espnet2_supernet.train.averaging import average_nbest_models
@@ -73,6 +74,8 @@ class SupernetTrainer(Trainer):
             _plan_pruning(pruner, model, count_updates(train_iter_factory, trainer_options))
         if may_leave_parameters_unused(model):
             trainer_options.unused_parameters = True
+        if is_main:
+            warn_of_moving_frames(model)
         with _host_replaced(monitor):
             super().run(
                 model=model,
