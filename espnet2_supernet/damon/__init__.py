@@ -6,5 +6,6 @@ names; it claims no number of the paper.
 
 SALAD, in reading order: ``labels`` (what a teacher says of every frame, and which frames start a
 run), ``detector`` (which frames are salient, told from the past), ``rules`` (the detector and its
-baselines as token-keep rules), ``feasibility`` (what CTC needs at least).
+baselines as token-keep rules), ``feasibility`` (what CTC needs at least). SAFARI lives in
+``sparsity``: the schedule ``prune_and_grow`` (``growth``), over what can be cut out (``units``).
 """

@@ -27,10 +27,10 @@ class HardConcreteGates(nn.Module):
     sparsity is held at a target by a Lagrangian, ``l1 (s - t) + l2 (s - t)^2``, whose multipliers
     ascend (Wang et al., arXiv 1910.04732; for speech models DPHuBERT, arXiv 2305.17651).
 
-    The gates are drawn once for each optimiser step, from the seed and the step: equal on all ranks
-    and after resuming. They have an Adam of their own; the loss of the model stays as it is. All
-    state is in buffers. Gradients scaled for mixed precision would be taken as they are: train in
-    float32.
+    The gates are drawn once for each optimiser step, from its number alone: equal on all ranks,
+    after resuming, and under every seed of the training. They have an Adam of their own; the loss
+    of the model stays as it is. All state is in buffers. Gradients scaled for mixed precision would
+    be taken as they are: train in float32.
 
     Args:
         prunables: By name of a mask what it is written to: groups of units.
