@@ -32,6 +32,8 @@ def test_reads_and_writes(spec, pattern):
         ({"block": [True, 1]}, "from 1"),
         ({"n_m": [4, 4]}, "fewer than 4"),
         ({"structured": "rows"}, "output .rows. or input"),
+        ({"structured": {"kinds": ["units"], "min_kept": 0}}, "min_kept.* whole number from 1"),
+        ({"structured": {"kinds": ["units"], "min_kept": {"units": 0}}}, "whole number from 1"),
     ],
 )
 def test_refuses(spec, message):
