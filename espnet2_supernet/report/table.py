@@ -14,11 +14,12 @@ from espnet2_supernet.report.latency import DASH, latency_text
 from espnet2_supernet.report.markdown import markdown_table
 from espnet2_supernet.report.pair_table import pair_table
 from espnet2_supernet.report.pairs import Pair
-from espnet2_supernet.report.results import Decode, SubnetSize
+from espnet2_supernet.report.results import Decode
 from espnet2_supernet.report.scoring import SCLITE
 from espnet2_supernet.report.significance import Bootstrap
 from espnet2_supernet.report.speed import SpeedReport
 from espnet2_supernet.report.speed_table import speed_section
+from espnet2_supernet.report.subnet_sizes import SubnetSize
 from espnet2_supernet.report.training import COST_COLUMN, cost_text
 
 _ESPNET_COLUMNS = "dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err".split("|")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from espnet2_supernet.errors import DataError
-from espnet2_supernet.report.results import collect, read_sizes
+from espnet2_supernet.report.results import collect
 
 
 def test_rows_come_in_the_order_of_the_subnets_with_all_they_need(scored_once):
@@ -87,10 +87,3 @@ def test_damaged_decode_yaml_is_refused(expdir, content):
     (expdir / "decode_server_greedy" / "dev" / "decode.yaml").write_text(content)
     with pytest.raises(DataError, match=r"decode\.yaml"):
         collect([expdir])
-
-
-def test_sizes(tmp_path):
-    assert read_sizes(tmp_path / "subnets.json") == {}
-    (tmp_path / "subnets.json").write_text('{"device": {"parameters": 3}}')
-    with pytest.raises(DataError, match="'device' needs the numbers"):
-        read_sizes(tmp_path / "subnets.json")
