@@ -116,6 +116,14 @@ def test_every_baseline_is_trained_decoded_and_in_the_table(light):
     assert "exp/RESULTS_light.md" in table and "latency_light/latency.json" in table
 
 
+def test_sizes_that_one_model_does_not_have_are_told(light):
+    stage = ("--stage", "5", "--stop_stage", "5", "--baselines", "early_exit")
+    done, _ = light(*stage, *SIZES)
+    assert 'train_early_exit.yaml has rows of 6 4 2 blocks, not of --sizes "2 1"' in done.stdout
+    done, _ = light(*stage, "--sizes", "2 4 6", "--tag", "all")
+    assert done.returncode == 0 and "has rows of" not in done.stdout
+
+
 def test_baselines_without_a_teacher_need_no_large_model(light):
     alone = ("--stage", "5", "--stop_stage", "5", *SIZES, "--baselines")
     done, commands = light(*alone, "scratch early_exit layer_drop")
