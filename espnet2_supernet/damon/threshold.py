@@ -93,13 +93,19 @@ def choose_threshold(
     if keep_ratio is not None:
         lowest = _lowest_of_best(ranked, fraction)
     else:
-        wanted = frames.best if recall is None else frames.scores[frames.targets]
-        wanted = wanted.double().sort(descending=True).values
-        lowest = wanted[max(0, math.ceil(fraction * len(wanted) - 1e-6) - 1)]
+        lowest = _lowest_with(
+            frames.best if recall is None else frames.scores[frames.targets], fraction
+        )
     below = ranked[ranked < lowest]
     if lowest.isinf():  # first frames, which are kept in any case, do
         return float(below[0] + 1.0) if len(below) else 0.0
     return float((lowest + below[0]) / 2 if len(below) else lowest - 1.0)
+
+
+def _lowest_with(wanted: Tensor, recall: float) -> Tensor:
+    """Return the largest score, a scalar, that so many of the wanted ones ``(N,)`` reach."""
+    ranked = wanted.double().sort(descending=True).values
+    return ranked[max(0, math.ceil(recall * len(ranked) - 1e-6) - 1)]
 
 
 def _lowest_of_best(ranked: Tensor, keep_ratio: float) -> Tensor:

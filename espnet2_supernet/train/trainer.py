@@ -72,10 +72,7 @@ class SupernetTrainer(Trainer):
         pruner = monitor.pruner
         if pruner is not None:
             _plan_pruning(pruner, model, count_updates(train_iter_factory, trainer_options))
-        if may_leave_parameters_unused(model):
-            trainer_options.unused_parameters = True
-        if is_main:
-            warn_of_moving_frames(model)
+        _look_over(model, trainer_options, is_main)
         with _host_replaced(monitor):
             super().run(
                 model=model,
@@ -145,6 +142,14 @@ class SupernetTrainer(Trainer):
                 "the data), lower the learning rate or accum_grad; the last checkpoint is kept"
             )
         return False
+
+
+def _look_over(model: torch.nn.Module, options: Any, is_main: bool) -> None:
+    """Tell DDP of parameters that a step may not use, and the user of what should not learn."""
+    if may_leave_parameters_unused(model):
+        options.unused_parameters = True
+    if is_main:
+        warn_of_moving_frames(model)
 
 
 def _refuse_data_parallel(option: Any) -> None:

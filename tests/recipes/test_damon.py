@@ -84,6 +84,19 @@ def test_what_has_changed_is_made_anew(damon, recipe, egs):
         assert list(exp.glob("detector_train.old.*")), "no other labels for a detector of before"
 
 
+def test_a_detector_whose_training_was_cut_goes_on_with_the_same_labels_only(damon, egs):
+    exp = egs / "an4/damon1/exp"
+    assert damon("--stop_stage", "3")[0].returncode == 0
+    for labels_are_newer in (False, True):
+        for name in ("valid.loss.ave.pth", ".done"):
+            (exp / "detector_train" / name).unlink()
+        if labels_are_newer:
+            next(exp.glob("salad_labels_*/train/labels.scp")).touch()
+        done, commands = damon("--stage", "3", "--stop_stage", "3")
+        assert done.returncode == 0 and "salad_train" in commands[-1], done.stderr
+        assert bool(list(exp.glob("detector_train.old.*"))) == labels_are_newer
+
+
 def test_what_is_missing_is_named(damon):
     done, _ = damon("--stage", "2", "--stop_stage", "2")
     assert done.returncode == 1 and "run stage 1 first" in done.stderr

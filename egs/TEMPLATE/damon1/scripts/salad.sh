@@ -33,9 +33,11 @@ collect_salad_stats() {
         --config "${salad_config}" --asr_model_file "${teacher_exp}/${teacher_model}" $(salad_data_options)
 }
 
-train_detector() { # its arguments only tell what it depends on
-    # A training that had ended would not go on with other labels, but keep its old detector
-    if "${force}" || [ -e "${salad_exp}/valid.loss.ave.pth" ]; then set_aside "${salad_exp}"; fi
+train_detector() { # CONFIG ARGS TEACHER LABELS...: what it depends on
+    # A training that had ended would not go on with other labels, but keep its old detector; one that was
+    # cut would learn from both
+    if "${force}" || [ -e "${salad_exp}/valid.loss.ave.pth" ] ||
+        newer_than "${salad_exp}/checkpoint.pth" "${@:4}"; then set_aside "${salad_exp}"; fi
     mkdir -p "${salad_exp}"
     # shellcheck disable=SC2046,SC2086
     num_nodes=1 dist_launcher="" launch_training "${salad_exp}" salad_train --config "${salad_config}" \
@@ -51,9 +53,10 @@ stage_3() {
     labels="${label_dir}/$(basename "${salad_train_dir}")/labels.scp ${label_dir}/${valid_set}/labels.scp"
     once "${salad_stats_dir}/.done" "${labels}" "${salad_stats_dir}/train/speech_shape" \
         collect_salad_stats "${salad_train_dir}" "${raw}/${valid_set}"
+    # shellcheck disable=SC2086  # words
     once "${salad_exp}/.done" "${salad_config} ${labels} ${salad_stats_dir}/.done" \
         "$(in_dir "${salad_exp}" "config.yaml valid.loss.ave.pth")" \
-        train_detector "${salad_config}" "${salad_args}" "${teacher_exp}/${teacher_model}" "${label_dir}"
+        train_detector "${salad_config}" "${salad_args}" "${teacher_exp}/${teacher_model}" ${labels}
 }
 
 stage_4() {
