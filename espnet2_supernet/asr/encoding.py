@@ -141,8 +141,8 @@ class SubnetEncoding(JointTraining):
             return self.encoder.encode_frames(frames, lengths, context)
         rule = self.rules[name]
         frames, _ = rule.combine(frames, keep)
-        where = (rule.compacted, rule.before_block, rule.restore_before_block)
-        return self.encoder.encode_frames(frames, lengths, context, keep, *where)
+        where = (rule.before_block, rule.restore_before_block, rule.with_change)
+        return self.encoder.encode_frames(frames, lengths, context, keep, rule.compacted, *where)
 
     def encode_features(
         self,

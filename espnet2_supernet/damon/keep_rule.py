@@ -46,6 +46,7 @@ class KeepRule(ABC):
         self.compacted = spec.positions == "compacted"
         self.before_block = spec.before_block
         self.restore_before_block = spec.restore_before_block
+        self.with_change = spec.restored == "last_change"
 
     @property
     def restores(self) -> bool:

@@ -153,6 +153,7 @@ class SupernetEncoder(AbsEncoder):
         compacted: bool = False,
         before_block: int = 1,
         restore_before_block: int | None = None,
+        with_change: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Run the blocks of the active subnet over subsampled frames.
 
@@ -164,6 +165,7 @@ class SupernetEncoder(AbsEncoder):
             compacted: Positions count kept frames only; else they are those in the utterance.
             before_block: The first block that sees kept frames only, from 1, of those that run.
             restore_before_block: The next one that sees all; None if none does.
+            with_change: The others take along what changed in the last kept frame before them.
 
         Returns:
             What the last block saw ``(B, T'', D)``, zero beyond each length; lengths ``(B,)``.
@@ -174,7 +176,8 @@ class SupernetEncoder(AbsEncoder):
         layouts = Layouts(ChunkLayout.for_context(context, lengths, frames.size(1)))
         if keep is not None:
             kept = KeptLayout.build(context, keep, layouts.all_frames.valid.size(1), compacted)
-            layouts = Layouts(layouts.all_frames, kept, before_block, restore_before_block)
+            where = (before_block, restore_before_block, with_change)
+            layouts = Layouts(layouts.all_frames, kept, *where)
             lengths = kept.num_kept if layouts.returns_kept else lengths
         out, _ = self.encode_chunks(frames, layouts, self.block_states(context, frames.size(0)))
         out = out[:, : frames.size(1)]

@@ -15,11 +15,13 @@ class FrameKeeper(Protocol):
         compacted: Positions count kept frames only; else they are those in the utterance.
         before_block: Frames are dropped before this one, from 1, of the blocks that run.
         restore_before_block: They come back before this one; None if they do not.
+        with_change: They do so with what changed in the last kept frame before them.
     """
 
     compacted: bool
     before_block: int
     restore_before_block: int | None
+    with_change: bool
 
     def init_state(self, batch_size: int) -> Any:
         """Return the state before the first frame."""

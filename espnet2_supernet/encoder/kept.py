@@ -110,6 +110,19 @@ class KeptLayout(ChunkLayout):
         room = pad(chunks, (0, 0, 0, 1)).to(kept.dtype)
         return room.scatter(2, places[..., None].expand(kept.shape), kept)[:, :, :-1]
 
+    def add_last_change(self, kept: Tensor, chunks: Tensor) -> Tensor:
+        """Add to every frame what changed in the last kept one up to it, if its chunk has one.
+
+        Args:
+            kept: What :meth:`from_chunks` made of the chunks, changed ``(B, K, S, D)``.
+            chunks: Those of all frames ``(B, K, C + R, D)``.
+        """
+        change = pad(kept - self.from_chunks(chunks), (0, 0, 1, 0)).flatten(0, 1)
+        places = self._places.masked_fill(~self.valid, chunks.size(2)).flatten(0, 1)
+        steps = torch.arange(chunks.size(2), device=chunks.device).expand(len(places), -1)
+        numbers = torch.searchsorted(places, steps.contiguous(), right=True)  # 0: none up to it
+        return chunks + take_frames(change, numbers).unflatten(0, chunks.shape[:2])
+
     def join(self, chunks: Tensor) -> Tensor:
         """Own frames of ``(B, K, S, D)`` one after the other: ``(B, T', D)``."""
         if self._only_kept is not None:

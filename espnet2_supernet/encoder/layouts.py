@@ -3,8 +3,10 @@
 The blocks before the first see all frames, so that what is kept carries what they gathered of the
 frames that are then dropped. Frames that come back are as they were when they were dropped: they
 skip the blocks between, as tokens do in Mixture-of-Depths (arXiv 2404.02258), and there are as many
-outputs as without the rule. A chunk takes its frames, copies of its right context included, from
-its own slots alone, never from another chunk: no output sees farther than without the rule.
+outputs as without the rule. They may also take along what these blocks changed in the last kept
+frame before them, as Squeezeformer (arXiv 2206.00888) adds its frames of half the rate, each
+twice, to those of the full rate. A chunk takes its frames, copies of its right context included,
+from its own slots alone, never from another chunk: no output sees farther than without the rule.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ class Layouts:
         kept: Of the others; None if no frame is dropped.
         before_block: Frames are dropped before this one, from 1, of the blocks that run.
         restore_before_block: They come back before this one; None if they do not.
+        with_change: They do so with what changed in the last kept frame before them.
     """
 
     all_frames: ChunkLayout
     kept: KeptLayout | None = None
     before_block: int = 1
     restore_before_block: int | None = None
+    with_change: bool = False
 
     @property
     def only_kept(self) -> bool:
@@ -77,6 +81,7 @@ class Walk:
     def __init__(self, layouts: Layouts, running: Sequence[EncoderBlock]) -> None:
         self._all_frames, self._kept = layouts.all_frames, layouts.kept
         self.layout = layouts.all_frames
+        self._with_change = layouts.with_change
         self._drops: EncoderBlock | None = None
         self._restores: EncoderBlock | None = None
         self._skipping: Tensor | None = None
@@ -96,8 +101,10 @@ class Walk:
             self._skipping = None if self._restores is None else chunks
             return self._kept.from_chunks(chunks)
         if self._kept is not None and block is self._restores and self._skipping is not None:
-            self.layout = self._all_frames
-            return self._kept.to_chunks(chunks, self._skipping)
+            self.layout, skipping = self._all_frames, self._skipping
+            if self._with_change:
+                skipping = self._kept.add_last_change(chunks, skipping)
+            return self._kept.to_chunks(chunks, skipping)
         return chunks
 
 

@@ -129,9 +129,8 @@ def _stream_chunks(
     layouts = Layouts(layout.after(state.num_past))
     if dropping is not None:
         kept, keeper = _kept_layout(state, visible.size(1), num_chunks, used), dropping.keeper
-        layouts = Layouts(
-            layouts.all_frames, kept, keeper.before_block, keeper.restore_before_block
-        )
+        where = (keeper.before_block, keeper.restore_before_block, keeper.with_change)
+        layouts = Layouts(layouts.all_frames, kept, *where)
         state.times = kept.times() if layouts.returns_kept else None
     if state.times is not None and not state.times.size(1) and layouts.only_kept:
         out = visible[:, :0]  # no block has anything to see

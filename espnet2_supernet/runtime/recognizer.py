@@ -180,6 +180,7 @@ def _encoder(description: Description, weights: Weights, num_threads: int) -> St
         step = KeptEncoderStep(*blocks, **options)
     else:
         options["restore_before_block"] = declared.restore_before_block
+        options["with_change"] = declared.restored == "last_change"
         step = LaterKeptStep(*blocks, before_block=declared.before_block, **options)
     rule = make_rule(declared, _below(weights, DETECTOR))
     return DroppingEncoder(subsampling, step, *around, rule)

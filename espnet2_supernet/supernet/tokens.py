@@ -8,7 +8,7 @@ from typing import Any
 
 from espnet2_supernet.errors import ConfigError, check_keys, is_number
 
-_BLOCKS = ("before_block", "restore_before_block")
+_BLOCKS = ("before_block", "restore_before_block", "restored")
 # What each kind may be told besides its kind and its positions
 _KINDS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -18,7 +18,11 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "downsample": ("factor", "merge", *_BLOCKS),
 }
 _SHARED = ("kind", "positions")
-_CHOICES = {"positions": ("original", "compacted"), "merge": ("none", "mean")}
+_CHOICES = {
+    "positions": ("original", "compacted"),
+    "merge": ("none", "mean"),
+    "restored": ("unchanged", "last_change"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,11 @@ class TokenSpec:
         seed: Of the draws (``random``).
         before_block: Frames are dropped before this one of the blocks that the subnet runs, from 1;
             those before it see all. The rule decides from the subsampled frames in any case.
-        restore_before_block: The dropped frames come back before this one, as they were when they
-            were dropped, and the subnet has as many outputs as without the rule; None, as in
-            the paper: never.
+        restore_before_block: The dropped frames come back before this one, and the subnet has as
+            many outputs as without the rule; None, as in the paper: never.
+        restored: How they come back: ``unchanged``, as they were when they were dropped, or
+            ``last_change``, plus what the blocks between have changed in the last kept frame
+            before them, if their chunk has one.
     """
 
     kind: str
@@ -55,6 +61,7 @@ class TokenSpec:
     seed: int = 0
     before_block: int = 1
     restore_before_block: int | None = None
+    restored: str = "unchanged"
 
     @property
     def sees_utterance(self) -> bool:
@@ -130,6 +137,11 @@ def _check_values(spec: TokenSpec, where: str) -> None:
         raise ConfigError(
             f"{where}.restore_before_block: a whole number above before_block, "
             f"{spec.before_block}; got {restored!r}"
+        )
+    if spec.restored != "unchanged" and restored is None:
+        raise ConfigError(
+            f"{where}.restored: {spec.restored} is of frames that come back; "
+            "give restore_before_block, too"
         )
     if spec.merge != "none" and (spec.before_block > 1 or restored is not None):
         key = "before_block" if restored is None else "restore_before_block"

@@ -63,6 +63,7 @@ SPECS = {
     "energy": {"kind": "energy", "threshold": 7.15},
     "later": {"kind": "salad", "before_block": 2},
     "restored": {"kind": "downsample", "restore_before_block": 2},
+    "changed": {"kind": "salad", "restore_before_block": 2, "restored": "last_change"},
 }
 
 
@@ -165,7 +166,7 @@ def test_before_block_one_is_the_rule_without_it():
         assert plain(**batch())[0] == told(**batch())[0]
 
 
-@pytest.mark.parametrize("kind", ["downsample", "restored"])
+@pytest.mark.parametrize("kind", ["downsample", "restored", "changed"])
 def test_the_teacher_is_compared_at_the_frames_that_have_outputs(kind):
     model = make_model(SPECS[kind], 1.0, distillation={"weight": 0.5}).train()
     loss, stats, _ = model(**batch())

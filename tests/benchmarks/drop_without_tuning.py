@@ -7,7 +7,8 @@ WER and CER of the CTC head, greedy, under full context. Rules: the detector's f
 chance, of the loudest, and every second; the first frames of each run of the recogniser's own
 labels; the detector's frames with fewer dropped in a row, and as means. With ``--before_blocks 5 12
 --restore_before_blocks 9 12`` instead: the detector's, chance and every second, dropped before each
-of the first and restored before each of the second that comes later, or not at all.
+of the first and restored before each of the second that comes later, or not at all; restored both
+unchanged and with the last change.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +66,18 @@ def load_detector(path: Path, size: int) -> SaladDetector:
 
 
 def encode(
-    model: Any, frames: Tensor, keep: Tensor | None, block: int = 1, back: int | None = None
+    model: Any,
+    frames: Tensor,
+    keep: Tensor | None,
+    block: int = 1,
+    back: int | None = None,
+    with_change: bool = False,
 ) -> Tensor:
     """Encoder output ``(T', D)`` of the frames ``(T,)`` kept before one block, until another."""
     lengths, kept = torch.tensor([frames.size(1)]), None if keep is None else keep[None]
     with model.supernet.active_subnet(next(iter(model.supernet.subnets))):
         out, _ = model.encoder.encode_frames(
-            frames, lengths, FULL, kept, before_block=block, restore_before_block=back
+            frames, lengths, FULL, kept, False, block, back, with_change
         )
     return out[0]
 
@@ -131,6 +138,7 @@ def tell(
     rule: Rule,
     block: int = 1,
     back: int | None = None,
+    with_change: bool = False,
     merge: bool = False,
 ) -> None:
     """Print share of frames, WER and CER."""
@@ -139,7 +147,8 @@ def tell(
         keep = rule(one).clone()
         keep[0] = True
         seen = merge_dropped(one.frames, keep[None])[0] if merge else one.frames
-        labels = torch.unique_consecutive(labels_of(model, encode(model, seen, keep, block, back)))
+        encoded = encode(model, seen, keep, block, back, with_change)
+        labels = torch.unique_consecutive(labels_of(model, encoded))
         tokens = [model.token_list[i] for i in labels.tolist() if i != model.blank_id]
         text = tokens_to_text(tokens)
         for unit, cut in enumerate((str.split, list)):
@@ -170,12 +179,15 @@ def tell_blocks(
     restored: list[int],
 ) -> None:
     """Print every pair of blocks for three rules."""
-    for block in before:
-        for back in (None, *(number for number in restored if number > block)):
-            where = f"before {block}" + ("" if back is None else f", restored before {back}")
-            tell(f"detector, {where}", model, data, detected, block, back)
-            tell(f"chance, {where}", model, data, by_chance(share), block, back)
-            tell(f"every second, {where}", model, data, every_second, block, back)
+    rules = {"detector": detected, "chance": None, "every second": every_second}
+    for block, back, with_change in product(before, (None, *restored), (False, True)):
+        if back is None and with_change or back is not None and back <= block:
+            continue
+        where = f"before {block}" + ("" if back is None else f", restored before {back}")
+        where += ", changed" if with_change else ""
+        for name, rule in rules.items():
+            chosen = rule or by_chance(share)
+            tell(f"{name}, {where}", model, data, chosen, block, back, with_change)
 
 
 @torch.no_grad()

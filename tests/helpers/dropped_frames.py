@@ -39,9 +39,10 @@ class Told:
         compacted: bool,
         before_block: int = 1,
         restore_before_block: int | None = None,
+        with_change: bool = False,
     ):
         self.keep, self.compacted, self.before_block = keep, compacted, before_block
-        self.restore_before_block = restore_before_block
+        self.restore_before_block, self.with_change = restore_before_block, with_change
 
     def init_state(self, batch_size):
         return 0

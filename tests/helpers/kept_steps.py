@@ -14,7 +14,8 @@ from espnet2_supernet.supernet.context import Context
 def streamed(encoder, frames, keep, description, compacted=False, *blocks, **named):
     """What ``SupernetEncoder.stream`` makes of subsampled frames, of which some are kept.
 
-    ``blocks``: that before which frames are dropped, and that before which they come back.
+    ``blocks``: that before which frames are dropped, that before which they come back, and
+    whether they do so with the last change.
     """
     sizes = (description[name] for name in ("chunk_size", "left_context", "right_context"))
     told = torch.from_numpy(keep)[None]

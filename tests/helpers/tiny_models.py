@@ -19,6 +19,7 @@ TOKEN_RULES = {
     "merged": {"kind": "salad", "merge": "mean"},
     "later": {"kind": "salad", "before_block": 2},
     "restored": {"kind": "salad", "restore_before_block": 2},
+    "changed": {"kind": "salad", "restore_before_block": 2, "restored": "last_change"},
     "downsample": {"kind": "downsample"},
     "random": {"kind": "random", "keep_ratio": 0.5},
     "energy": {"kind": "energy", "threshold": -0.5},

@@ -24,6 +24,7 @@ def table(tokens, context="full", **rest):
         {"kind": "downsample", "factor": 3, "merge": "mean"},
         {"kind": "salad", "before_block": 3},
         {"kind": "downsample", "before_block": 2, "restore_before_block": 4},
+        {"kind": "salad", "restore_before_block": 2, "restored": "last_change"},
     ],
 )
 def test_round_trip(spec):
@@ -62,6 +63,11 @@ def test_round_trip(spec):
         ({"kind": "salad", "restore_before_block": 1}, "above before_block, 1; got 1"),
         ({"kind": "salad", "restore_before_block": 2.5}, "restore_before_block: a whole number"),
         ({"kind": "salad", "before_block": 3, "restore_before_block": 3}, "above before_block, 3"),
+        ({"kind": "salad", "restored": "last_change"}, "give restore_before_block, too"),
+        (
+            {"kind": "salad", "restore_before_block": 2, "restored": "mean"},
+            "write unchanged or last_change",
+        ),
         (
             {"kind": "energy", "threshold": 0, "restore_before_block": 2, "merge": "mean"},
             "leave merge or restore_before_block out",

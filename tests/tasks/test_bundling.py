@@ -87,6 +87,9 @@ def test_a_block_that_frames_are_dropped_before_is_described(tiny_model):
     assert bundle_of(tiny_model(tokens="later")).description.keep_rule.before_block == 2
     restored = bundle_of(tiny_model(tokens="restored")).description.keep_rule
     assert (restored.before_block, restored.restore_before_block) == (1, 2)
+    assert restored.restored == "unchanged"
+    changed = bundle_of(tiny_model(tokens="changed")).description.keep_rule
+    assert (changed.restore_before_block, changed.restored) == (2, "last_change")
 
 
 def test_a_structured_subnet_is_smaller_in_its_bundle(trained, tmp_path):

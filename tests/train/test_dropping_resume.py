@@ -14,7 +14,12 @@ from espnet2_supernet.tasks.salad import SaladTask
 
 TOKENS = {
     "server": {"kind": "random", "keep_ratio": 0.6, "before_block": 2},
-    "device": {"kind": "downsample", "positions": "compacted", "restore_before_block": 2},
+    "device": {
+        "kind": "downsample",
+        "positions": "compacted",
+        "restore_before_block": 2,
+        "restored": "last_change",
+    },
 }
 
 

@@ -16,7 +16,8 @@ FORMAT = "espnet2_supernet.bundle"
 VERSION = 1
 PRECISIONS = ("fp32", "int8")
 LATER = ("key_size", "value_size")  # keys of ``encoder`` that the first bundles did not have
-LATER_OF_RULE = {"before_block": 1, "restore_before_block": None}  # the same of ``keep_rule``
+# The same of ``keep_rule``, and what the first bundles did
+LATER_OF_RULE = {"before_block": 1, "restore_before_block": None, "restored": "unchanged"}
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ class Description:
             cells = ("lstm", "gru") if found.predictor.kind == "rnn" else ("",)
             _check_choice(found.predictor.rnn_type, cells, f"{where}: predictor.rnn_type")
         rule, blocks = found.keep_rule, found.encoder.num_blocks
-        for key in LATER_OF_RULE if rule is not None else ():
+        for key in ("before_block", "restore_before_block") if rule is not None else ():
             if (getattr(rule, key) or 1) > blocks:
                 raise CheckpointError(f"{where}: keep_rule.{key}: wanted one of {blocks} blocks")
         if not found.ctc and found.predictor is None:

@@ -26,6 +26,8 @@ class KeepRule:
         seed: Of the draws (``random``).
         before_block: Frames are dropped before this one of the blocks, from 1.
         restore_before_block: They come back before this one; None: never.
+        restored: How they come back: ``unchanged``, or ``last_change``, plus what changed in the
+            last kept frame before them, if their chunk has one.
 
     Raises:
         ValueError: If a value is impossible.
@@ -40,6 +42,7 @@ class KeepRule:
     seed: int = 0
     before_block: int = 1
     restore_before_block: int | None = None
+    restored: str = "unchanged"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -52,6 +55,9 @@ class KeepRule:
         back = self.restore_before_block
         wanted = f"a whole number above {self.before_block}"
         _check(back is None or back > self.before_block, "restore_before_block", back, wanted)
+        _check(self.restored in ("unchanged", "last_change"), "restored", self.restored)
+        nothing = self.restored != "unchanged" and back is None
+        _check(not nothing, "restored", self.restored, "'unchanged' where no frame comes back")
         merges_later = self.merge != "none" and (self.before_block > 1 or back is not None)
         _check(not merges_later, "merge", self.merge, "'none' with other blocks than the first")
         if self.kind == "random":

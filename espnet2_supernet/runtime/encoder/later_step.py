@@ -59,6 +59,7 @@ class LaterKeptStep:
         before_block: The first block that sees kept frames only, from 1.
         restore_before_block: The next one that sees all; None if none does, and then
             ``before_block`` is at least 2.
+        with_change: The others come back with what changed in the last kept frame before them.
         compacted: As of :class:`KeptEncoderStep`.
         **options: As of :class:`EncoderStep`.
 
@@ -76,11 +77,13 @@ class LaterKeptStep:
         *,
         before_block: int,
         restore_before_block: int | None = None,
+        with_change: bool = False,
         compacted: bool = False,
         **options: Any,
     ) -> None:
         d = self.description = EncoderDescription.from_dict(description)
         self.restores = restore_before_block is not None
+        self._with_change = with_change
         first = before_block - 1
         last = d.num_blocks if restore_before_block is None else restore_before_block - 1
         _check_blocks(first, last, d.num_blocks, self.restores)
@@ -121,10 +124,28 @@ class LaterKeptStep:
             frames = self._below.step_visible(frames, state.below)[: len(frames)]
         if self._above is None or state.above is None:
             return self._kept.step_kept(frames, keep, state.kept)
+        kept = self._kept.step_visible_kept(frames, keep, state.kept)
         frames = np.array(frames, np.float32)
-        frames[keep] = self._kept.step_visible_kept(frames, keep, state.kept)
+        if self._with_change and len(kept):
+            frames += last_changes(kept - frames[keep], keep)
+        frames[keep] = kept
         used = min(len(frames), self.description.chunk_size)
         return self._above.step(frames, len(frames), state.above)[:used]
+
+
+def last_changes(changes: Array, keep: Array) -> Array:
+    """What changed in the last kept frame up to each.
+
+    Args:
+        changes: Of the kept frames ``(n', D)``.
+        keep: Which frames those are, bool ``(n,)``.
+
+    Returns:
+        ``(n, D)``, zero before the first kept frame.
+    """
+    first = np.zeros((1, changes.shape[1]), changes.dtype)
+    found: Array = np.concatenate([first, changes])[np.cumsum(keep)]
+    return found
 
 
 def _check_blocks(first: int, last: int, num_blocks: int, restores: bool) -> None:

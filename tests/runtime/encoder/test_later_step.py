@@ -31,9 +31,10 @@ def test_chunk_steps_equal_the_stream(
 ):
     encoder, description = build(kind, size, heads, units, chunk, left, right, kernel, blocks=3)
     x = np.random.default_rng(1).standard_normal((frames, size)).astype(np.float32)
-    for before_block, restored in ((2, None), (3, None), (1, 2), (1, 3), (2, 3)):
+    cases = ((2, None), (3, None), (1, 2), (1, 3), (2, 3), (1, 3, True), (2, 3, True))
+    for before_block, restored, *with_change in cases:
         options = {"before_block": before_block, "restore_before_block": restored}
-        options["compacted"] = compacted
+        options |= {"compacted": compacted, "with_change": bool(with_change)}
         step = LaterKeptStep(description, arrays(encoder), **options)
         for keep in (*decisions(frames), np.zeros(frames, bool)):
             wanted = streamed(encoder, x, keep, description, **options)

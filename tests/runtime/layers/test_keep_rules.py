@@ -102,6 +102,8 @@ def test_a_detector_that_does_not_fit_is_named():
             {"kind": "downsample", "before_block": 2, "restore_before_block": 2},
             "restore_before_block: wanted a whole number above 2",
         ),
+        ({"kind": "downsample", "restored": "last_change"}, "restored: wanted 'unchanged' where"),
+        ({"kind": "downsample", "restore_before_block": 2, "restored": "both"}, "restored"),
         (
             {"kind": "downsample", "restore_before_block": 2, "merge": "mean"},
             "merge: wanted 'none' with",
