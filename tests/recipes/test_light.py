@@ -65,6 +65,34 @@ def test_the_student_can_start_from_its_teacher(light):
     assert value(tuned, "output_dir") == "exp/asr_light_encrl3_spread_2"
 
 
+def test_the_student_can_learn_from_a_folder_without_text(light, tmp_path):
+    (tmp_path / "radio").mkdir()
+    (tmp_path / "radio/wav.scp").write_text("a x\nb x\n")
+    light("--stage", "2", "--stop_stage", "2", *SIZES)
+    options = ("--stage", "3", "--stop_stage", "4", *SIZES, "--encrl_train_dir", tmp_path / "radio")
+    done, commands = light(*options)
+    assert done.returncode == 0, done.stderr
+    statistics, student = commands.of("encrl_train")
+    for one in (statistics, student):
+        assert f"{tmp_path}/radio/wav.scp,speech,sound" in one
+        assert "dump/raw/dev/wav.scp,speech,sound" in one and "/text" not in one
+    assert "--collect_stats true" in statistics
+    assert value(student, "output_dir") == "exp/asr_light_encrl3_radio"
+    shapes = re.findall(r"_shape_file (\S+)", student)
+    assert shapes == [
+        f"exp/asr_stats_raw_en_char_radio/{part}/speech_shape" for part in ("train", "valid")
+    ]
+    assert student.count("--fold_length") == 1
+    assert "stats_file=exp/asr_stats_raw_en_char/train" in student, "normalised as the teacher"
+    tuned = commands.of("asr_train")[0]
+    assert "text_shape" in tuned and value(tuned, "output_dir") == "exp/asr_light_encrl3_radio_2"
+    _, commands = light(*options)
+    assert commands == [], "up to date"
+    (tmp_path / "radio/wav.scp").unlink()
+    done, _ = light(*options)
+    assert done.returncode == 1 and "radio/wav.scp is missing" in done.stderr
+
+
 def test_a_new_teacher_makes_a_new_student(light, recipe):
     light("--stage", "2", "--stop_stage", "4", *SIZES)
     (recipe / "exp/asr_light_large/valid.loss.ave.pth").touch()

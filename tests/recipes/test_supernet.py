@@ -172,6 +172,7 @@ def test_skips(supernet, stages):
         (["--ngpus", "2"], "did you mean '--ngpu'?"),
         (["--check_streaming", "1"], "must be true or false"),
         (["--dist_launcher", "lsf"], "--dist_launcher must be slurm or mpi"),
+        (["--encrl_train_dir", "."], "--encrl_train_dir needs --train_command encrl_train"),
     ],
 )
 def test_bad_options_start_nothing(supernet, options, message):

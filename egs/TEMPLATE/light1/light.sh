@@ -27,6 +27,7 @@ corpus_args=""                         # options of its run.sh that go with the 
 recipe_args=""                         # more options of its run.sh, e.g. "--ngpu 4 --inference_nj 8"
 sizes="6 4 2"                          # blocks of the small models; of early_exit and layer_drop, their rows say
 student_blocks=6                       # blocks of the student of stage 3
+encrl_train_dir=""                     # folder with wav.scp for stage 3 to learn from, with or without text; empty: the training set
 student_init=random                    # what they start from: random, or last, first or spread of the large model's
 init_blocks=last                       # blocks that a smaller size starts from: last, first or spread
 large_config=conf/train.yaml           # the large model; with fewer blocks, the baseline from scratch
@@ -70,11 +71,11 @@ model_of() { # NAME: the averaged weights, as the recipe sees them
     echo "$(experiment "$1")/${file}"
 }
 
-train() { # NAME CONFIG ARGS COMMAND
+train() { # NAME CONFIG ARGS COMMAND OPTIONS...
     log "  ${tag}_$1"
     [ -f "$2" ] || die 1 "$2 is missing"
     in_recipe --stage 9 --stop_stage 9 --asr_tag "${tag}_$1" --asr_config "${PWD}/$2" --asr_args "$3 ${train_args}" \
-        --train_command "${4:-asr_train}"
+        --train_command "${4:-asr_train}" "${@:5}"
 }
 
 tell_depths() { # CONFIG: one model for all sizes has the depths of its rows, whatever --sizes says
@@ -92,6 +93,10 @@ print(*sorted(depths, reverse=True))' "$1")
 
 student=encrl${student_blocks}
 [ "${student_init}" = random ] || student+=_${student_init}
+if [ -n "${encrl_train_dir}" ]; then
+    student+=_$(basename "${encrl_train_dir}")
+    encrl_train_dir=$(realpath "${encrl_train_dir}")
+fi
 
 stage_1() {
     in_recipe --stop_stage 5 --asr_config "${PWD}/${large_config}"
@@ -108,7 +113,8 @@ stage_3() {
     teacher=$(model_of large)
     [ "${student_init}" = random ] || init="--init_model_file ${teacher} --init_blocks ${student_init}"
     train "${student}" "${encrl_config}" \
-        "$(blocks "${student_blocks}") --teacher_model_file ${teacher} ${init}" encrl_train
+        "$(blocks "${student_blocks}") --teacher_model_file ${teacher} ${init}" encrl_train \
+        --encrl_train_dir "${encrl_train_dir}"
 }
 
 stage_4() {

@@ -77,6 +77,7 @@ ssl_masks=reset                   # masks of pre-training in stage 9: reset, car
 asr_config=conf/train.yaml   # training configuration, with its supernet_conf block
 asr_args=""                  # options of asr_train that win over the configuration
 train_command=asr_train      # asr_train, or encrl_train: copy a teacher (--asr_args "--teacher_model_file ...")
+encrl_train_dir=""           # encrl_train: folder with wav.scp to learn from, with or without text; default: the training set
 asr_tag=""                   # name of the experiment; default: from configuration and tokens
 asr_stats_dir=""             # default: <expdir>/asr_stats_raw_<lang>_<tokens>
 asr_exp=""                   # default: <expdir>/asr_<asr_tag>
@@ -113,6 +114,7 @@ unbuilt_stages="15"
 [ "${stage}" -le "${stop_stage}" ] || die 2 "--stage ${stage} is after --stop_stage ${stop_stage}"
 case ${ssl_masks} in reset | carry | freeze) ;; *) die 2 "--ssl_masks must be reset, carry or freeze" ;; esac
 case ${train_command} in asr_train | encrl_train) ;; *) die 2 "--train_command must be asr_train or encrl_train" ;; esac
+[ -z "${encrl_train_dir}" ] || [ "${train_command}" = encrl_train ] || die 2 "--encrl_train_dir needs --train_command encrl_train"
 case ${dist_launcher} in "" | slurm | mpi) ;; *) die 2 "--dist_launcher must be slurm or mpi" ;; esac
 ! "${skip_data_prep}" || skip_stages+=" 1 2 3 4 5"
 ! "${skip_train}" || skip_stages+=" 6 7 8 9 10"
@@ -141,6 +143,7 @@ if [ -z "${asr_tag}" ]; then
     ! "${starts_from_ssl}" || asr_tag+=_from_$(basename "${ssl_exp}")_masks_${ssl_masks}
 fi
 asr_stats_dir=${asr_stats_dir:-${expdir}/asr_stats_${suffix}}
+encrl_stats_dir=${asr_stats_dir}_$(basename "${encrl_train_dir}")
 asr_exp=${asr_exp:-${expdir}/asr_${asr_tag}}
 if [ -z "${inference_tag}" ]; then
     inference_tag=$(basename "${inference_config}" .yaml)$(tr -d ' /|=' <<<"${inference_args//--/_}")

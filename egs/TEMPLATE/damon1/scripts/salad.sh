@@ -42,8 +42,7 @@ train_detector() { # CONFIG ARGS TEACHER LABELS...: what it depends on
     # shellcheck disable=SC2046,SC2086
     num_nodes=1 dist_launcher="" launch_training "${salad_exp}" salad_train --config "${salad_config}" \
         --asr_model_file "${teacher_exp}/${teacher_model}" $(salad_data_options) \
-        --train_shape_file "${salad_stats_dir}/train/speech_shape" \
-        --valid_shape_file "${salad_stats_dir}/valid/speech_shape" --fold_length 80000 \
+        $(speech_shapes "${salad_stats_dir}") \
         --resume true --output_dir "${salad_exp}" ${salad_args}
 }
 

@@ -101,17 +101,21 @@ launch_training() { # EXP COMMAND OPTIONS...
         --dist_init_method "file://$(readlink -f "${exp}")/.dist_init_$$" "${backend[@]}"
 }
 
-# ------------------------------------------------------------------------------- pre-training
-
-ssl_data_options() { # as words
-    echo "--train_data_path_and_name_and_type ${ssl_train_dir}/wav.scp,speech,sound"
-    echo "--valid_data_path_and_name_and_type ${ssl_valid_dir}/wav.scp,speech,sound"
+speech_options() { # TRAIN_DIR VALID_DIR, as words
+    echo "--train_data_path_and_name_and_type $1/wav.scp,speech,sound"
+    echo "--valid_data_path_and_name_and_type $2/wav.scp,speech,sound"
 }
+
+speech_shapes() { # STATS_DIR, as words
+    echo "--train_shape_file $1/train/speech_shape --valid_shape_file $1/valid/speech_shape --fold_length 80000"
+}
+
+# ------------------------------------------------------------------------------- pre-training
 
 collect_ssl_stats() {
     # shellcheck disable=SC2046,SC2086
     run_stats "${ssl_stats_dir}" "${ssl_train_dir}" "${ssl_valid_dir}" ssl_train --config "${ssl_config}" \
-        $(ssl_data_options) ${ssl_args}
+        $(speech_options "${ssl_train_dir}" "${ssl_valid_dir}") ${ssl_args}
 }
 
 stage_6() {
@@ -127,9 +131,8 @@ pretrain() {
     mapfile -t weights < <(start_files "${ssl_args}")
     start_experiment "${ssl_exp}" 7 "${weights[@]}"
     # shellcheck disable=SC2046,SC2086
-    launch_training "${ssl_exp}" ssl_train --config "${ssl_config}" $(ssl_data_options) \
-        --train_shape_file "${ssl_stats_dir}/train/speech_shape" \
-        --valid_shape_file "${ssl_stats_dir}/valid/speech_shape" --fold_length 80000 \
+    launch_training "${ssl_exp}" ssl_train --config "${ssl_config}" \
+        $(speech_options "${ssl_train_dir}" "${ssl_valid_dir}") $(speech_shapes "${ssl_stats_dir}") \
         $(normalize_options "${ssl_stats_dir}") --resume true --output_dir "${ssl_exp}" ${ssl_args}
 }
 
@@ -168,20 +171,36 @@ stage_8() {
         "$(frontend_options "${asr_config}" "${asr_args}")"
 }
 
+collect_encrl_stats() {
+    # shellcheck disable=SC2046,SC2086
+    run_stats "${encrl_stats_dir}" "${encrl_train_dir}" "${raw}/${valid_set}" encrl_train --config "${asr_config}" \
+        "${token_options[@]}" $(speech_options "${encrl_train_dir}" "${raw}/${valid_set}") ${asr_args}
+}
+
+find_data() { # sets data: the options of what stage 9 reads
+    if [ -n "${encrl_train_dir}" ]; then
+        # shellcheck disable=SC2207  # words
+        data=($(speech_options "${encrl_train_dir}" "${raw}/${valid_set}") $(speech_shapes "${encrl_stats_dir}"))
+        return
+    fi
+    data=("${data_options[@]}"
+        --train_shape_file "${asr_stats_dir}/train/speech_shape"
+        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}"
+        --valid_shape_file "${asr_stats_dir}/valid/speech_shape"
+        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}"
+        --fold_length 80000 --fold_length 150)
+}
+
 train() {
-    local start=() weights
+    local start=() data weights
+    find_data
     mapfile -t weights < <(start_files "${asr_args}")
     ! "${starts_from_ssl}" || weights+=("${ssl_exp}/${ssl_model}")
     start_experiment "${asr_exp}" 9 "${weights[@]}"
     ! "${starts_from_ssl}" || start=(--ssl_model_file "${ssl_exp}/${ssl_model}" --ssl_masks "${ssl_masks}")
     # shellcheck disable=SC2046,SC2086
     launch_training "${asr_exp}" "${train_command}" --use_preprocessor true --config "${asr_config}" \
-        "${token_options[@]}" "${data_options[@]}" \
-        --train_shape_file "${asr_stats_dir}/train/speech_shape" \
-        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" \
-        --valid_shape_file "${asr_stats_dir}/valid/speech_shape" \
-        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}" \
-        --fold_length 80000 --fold_length 150 $(normalize_options "${asr_stats_dir}") "${start[@]}" \
+        "${token_options[@]}" "${data[@]}" $(normalize_options "${asr_stats_dir}") "${start[@]}" \
         --resume true --output_dir "${asr_exp}" ${asr_args}
 }
 
@@ -196,6 +215,14 @@ stage_9() {
     fi
     inputs+=" $(start_files "${asr_args}" | tr '\n' ' ')"
     [ "${train_command}" = asr_train ] || from+=("${train_command}")
+    if [ -n "${encrl_train_dir}" ]; then
+        needs "${encrl_train_dir}/wav.scp" "choose another --encrl_train_dir"
+        once "${encrl_stats_dir}/.done" "${encrl_train_dir}/wav.scp ${raw}/${valid_set}/wav.scp" \
+            "$(in_dir "${encrl_stats_dir}" "train/speech_shape valid/speech_shape")" \
+            collect_encrl_stats "${encrl_train_dir}" "$(frontend_options "${asr_config}" "${asr_args}")"
+        inputs+=" ${encrl_stats_dir}/.done"
+        from+=("${encrl_train_dir}")
+    fi
     once "${asr_exp}/.done" "${inputs}" "$(in_dir "${asr_exp}" "config.yaml subnets.json")" \
         train "${asr_config}" "${asr_stats_dir}" "${feats_normalize}" "${asr_args}" "${from[@]}"
 }
