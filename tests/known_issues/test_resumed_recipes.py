@@ -41,3 +41,12 @@ def test_newer_weights_begin_a_new_experiment(tmp_path):
     """
     first, kept, *rest = script(tmp_path, made).split()
     assert first == kept == "exp" and rest[0].startswith("exp.old.") and rest[1:] == ["run.sh"]
+
+
+def test_two_experiments_set_aside_within_a_second(tmp_path):
+    """The second was moved into the folder of the first."""
+    made = """
+        for n in 1 2; do mkdir exp; echo "${n}" >exp/checkpoint.pth; set_aside exp; done
+        cat exp.old.*/checkpoint.pth
+    """
+    assert script(tmp_path, made).split() == ["1", "2"]

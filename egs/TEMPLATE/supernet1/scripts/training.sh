@@ -39,7 +39,12 @@ refuse_second_training() { # EXP
         die 1 "$1: $(cat "$1/.lock") is training there: wait for it, end it and resume, or name another experiment"
 }
 
-set_aside() { if [ -e "$1/checkpoint.pth" ]; then mv "$1" "$1.old.$(date +%Y%m%d%H%M%S)"; fi; } # EXP
+set_aside() { # EXP
+    local kept
+    [ -e "$1/checkpoint.pth" ] || return 0
+    until kept=$1.old.$(date +%Y%m%d%H%M%S) && [ ! -e "${kept}" ]; do sleep 1; done
+    mv "$1" "${kept}"
+}
 
 start_files() { # OPTIONS: the weights that they name, to begin with or to copy
     local words word option=""
