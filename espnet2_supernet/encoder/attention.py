@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from espnet2_supernet.encoder.chunks import ChunkLayout
 from espnet2_supernet.encoder.dropout import dropout
-from espnet2_supernet.encoder.rotary import rotary_tables, rotate
+from espnet2_supernet.encoder.rotary import rotate
 from espnet2_supernet.errors import ConfigError
 from espnet2_supernet.sparsity.linear import MaskedLinear
 from espnet2_supernet.sparsity.units import UnitPart, Units
@@ -148,8 +148,7 @@ class ChunkAttention(nn.Module):
         query, key = self.linear_q(x), self.linear_k(x)
         scale = self.head_size**-0.5  # of the scores, with a rotation for nothing
         if self.rotary:
-            positions = layout.positions()
-            cos, sin = rotary_tables(positions, self.heads, self.head_size, self.rotary_pairs)
+            cos, sin = layout.rotary(self.heads, self.head_size, self.rotary_pairs)
             query = rotate(query, cos * scale, sin * scale, self.heads)
             key = rotate(key, cos, sin, self.heads)
         else:

@@ -13,10 +13,12 @@ frames however deep the encoder is (hard copy of the right context: Emformer, ar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from espnet2_supernet.encoder.rotary import rotary_tables
 from espnet2_supernet.encoder.windows import last_frames, windows
 from espnet2_supernet.supernet.context import Context
 
@@ -79,12 +81,34 @@ class ChunkLayout:
         steps = torch.arange(span, device=self.valid.device)
         return self.num_past + starts[:, None] + steps
 
+    def rotary(self, heads: int, dim: int, pairs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute the rotary tables of all positions, once for all layers of equal heads.
+
+        Args:
+            heads: As of :func:`rotary_tables`, which says what is returned.
+            dim: The same.
+            pairs: The same; with them nothing is remembered.
+        """
+        if pairs is not None:
+            return rotary_tables(self.positions(), heads, dim, pairs)
+        if (heads, dim) not in self._rotary:
+            self._rotary[heads, dim] = rotary_tables(self.positions(), heads, dim)
+        return self._rotary[heads, dim]
+
     def key_mask(self) -> Tensor:
         """Which of the L + S keys each chunk may attend: ``(B, K, L + S)``, True = may.
 
         A chunk that lies wholly in the padding may attend its own frames, since softmax over
         nothing is not a number; its output is never used.
         """
+        return self._key_mask
+
+    @cached_property
+    def _rotary(self) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
+        return {}
+
+    @cached_property
+    def _key_mask(self) -> Tensor:
         batch = self.valid.size(0)
         left = torch.arange(self.left_context, device=self.valid.device) - self.left_context
         exists = (self.positions()[:, :1] + left >= 0).expand(batch, -1, -1)

@@ -145,10 +145,6 @@ class KeptLayout(ChunkLayout):
         steps = torch.arange(order.size(1), device=order.device)
         return (self.num_past + order).masked_fill(steps >= self.num_kept[:, None], NEVER)
 
-    def key_mask(self) -> Tensor:
-        """Which of the keys of :meth:`keys` each chunk may attend: ``(B, K, W + S)``."""
-        return self._key_mask
-
     def keys(self, chunks: Tensor, past: Tensor) -> Tensor:
         """Put the kept frames of the left context before each chunk, as :class:`ChunkLayout` does.
 
@@ -231,6 +227,7 @@ class KeptLayout(ChunkLayout):
 
     @cached_property
     def _key_mask(self) -> Tensor:
+        """Which of the keys of :meth:`keys` each chunk may attend: ``(B, K, W + S)``."""
         left = self._left_keys
         own = self.valid | ~self.valid.any(-1, keepdim=True)
         return torch.cat([left[..., left.size(-1) - self._width :], own], dim=-1)

@@ -1,7 +1,9 @@
 """Rotary positions."""
 
+import pytest
 import torch
 
+from espnet2_supernet.encoder import SupernetTransformerEncoder, chunks
 from espnet2_supernet.encoder.rotary import rotary_tables, rotate
 
 
@@ -38,3 +40,12 @@ def test_products_depend_on_the_distance_alone_after_a_day():
         return rotate(query, cos_q, sin_q, 1) @ rotate(key, cos_k, sin_k, 1).t()
 
     torch.testing.assert_close(product(0), product(2_160_000), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("keep", [None, torch.ones(1, 20, dtype=torch.bool)], ids=["all", "kept"])
+def test_tables_are_made_once_for_all_blocks(monkeypatch, keep):
+    made, make = [], chunks.rotary_tables
+    monkeypatch.setattr(chunks, "rotary_tables", lambda *a: made.append(1) or make(*a))
+    encoder = SupernetTransformerEncoder(20, 16, 2, 32, num_blocks=3).eval()
+    encoder.encode_frames(torch.randn(1, 20, 16), torch.tensor([20]), None, keep)
+    assert len(made) == 1
