@@ -96,6 +96,11 @@ def choose_threshold(
         lowest = _lowest_with(
             frames.best if recall is None else frames.scores[frames.targets], fraction
         )
+    return _halfway_below(ranked, lowest)
+
+
+def _halfway_below(ranked: Tensor, lowest: Tensor) -> float:
+    """Return a number between a score, a scalar, and the next of scores ``(N,)``, best first."""
     below = ranked[ranked < lowest]
     if lowest.isinf():  # first frames, which are kept in any case, do
         return float(below[0] + 1.0) if len(below) else 0.0

@@ -179,15 +179,14 @@ def tell_blocks(
     restored: list[int],
 ) -> None:
     """Print every pair of blocks for three rules."""
-    rules = {"detector": detected, "chance": None, "every second": every_second}
     for block, back, with_change in product(before, (None, *restored), (False, True)):
-        if back is None and with_change or back is not None and back <= block:
+        if (back is None and with_change) or (back is not None and back <= block):
             continue
         where = f"before {block}" + ("" if back is None else f", restored before {back}")
         where += ", changed" if with_change else ""
-        for name, rule in rules.items():
-            chosen = rule or by_chance(share)
-            tell(f"{name}, {where}", model, data, chosen, block, back, with_change)
+        told = {"detector": detected, "chance": by_chance(share), "every second": every_second}
+        for name, rule in told.items():
+            tell(f"{name}, {where}", model, data, rule, block, back, with_change)
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def test_the_student_can_learn_from_a_folder_without_text(light, tmp_path):
     assert value(student, "output_dir") == "exp/asr_light_encrl3_radio"
     shapes = re.findall(r"_shape_file (\S+)", student)
     assert shapes == [
-        f"exp/asr_stats_raw_en_char_radio/{part}/speech_shape" for part in ("train", "valid")
+        f"exp/asr_stats_raw_en_char_encrl_radio/{part}/speech_shape" for part in ("train", "valid")
     ]
     assert student.count("--fold_length") == 1
     assert "stats_file=exp/asr_stats_raw_en_char/train" in student, "normalised as the teacher"

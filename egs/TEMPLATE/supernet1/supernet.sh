@@ -143,7 +143,7 @@ if [ -z "${asr_tag}" ]; then
     ! "${starts_from_ssl}" || asr_tag+=_from_$(basename "${ssl_exp}")_masks_${ssl_masks}
 fi
 asr_stats_dir=${asr_stats_dir:-${expdir}/asr_stats_${suffix}}
-encrl_stats_dir=${asr_stats_dir}_$(basename "${encrl_train_dir}")
+encrl_stats_dir=${asr_stats_dir}_encrl_$(basename "${encrl_train_dir}")
 asr_exp=${asr_exp:-${expdir}/asr_${asr_tag}}
 if [ -z "${inference_tag}" ]; then
     inference_tag=$(basename "${inference_config}" .yaml)$(tr -d ' /|=' <<<"${inference_args//--/_}")

@@ -182,6 +182,13 @@ collect_encrl_stats() {
         "${token_options[@]}" $(speech_options "${encrl_train_dir}" "${raw}/${valid_set}") ${asr_args}
 }
 
+make_encrl_stats() { # the lengths of what it learns from, for its batches
+    needs "${encrl_train_dir}/wav.scp" "choose another --encrl_train_dir"
+    once "${encrl_stats_dir}/.done" "${encrl_train_dir}/wav.scp ${raw}/${valid_set}/wav.scp" \
+        "$(in_dir "${encrl_stats_dir}" "train/speech_shape valid/speech_shape")" \
+        collect_encrl_stats "${encrl_train_dir}" "$(frontend_options "${asr_config}" "${asr_args}")"
+}
+
 find_data() { # sets data: the options of what stage 9 reads
     if [ -n "${encrl_train_dir}" ]; then
         # shellcheck disable=SC2207  # words
@@ -221,10 +228,7 @@ stage_9() {
     inputs+=" $(start_files "${asr_args}" | tr '\n' ' ')"
     [ "${train_command}" = asr_train ] || from+=("${train_command}")
     if [ -n "${encrl_train_dir}" ]; then
-        needs "${encrl_train_dir}/wav.scp" "choose another --encrl_train_dir"
-        once "${encrl_stats_dir}/.done" "${encrl_train_dir}/wav.scp ${raw}/${valid_set}/wav.scp" \
-            "$(in_dir "${encrl_stats_dir}" "train/speech_shape valid/speech_shape")" \
-            collect_encrl_stats "${encrl_train_dir}" "$(frontend_options "${asr_config}" "${asr_args}")"
+        make_encrl_stats
         inputs+=" ${encrl_stats_dir}/.done"
         from+=("${encrl_train_dir}")
     fi
